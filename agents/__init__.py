@@ -1,0 +1,1 @@
+"""Model-based agents; one file is one published algorithm."""

@@ -1,0 +1,1 @@
+"""What two agents or more share; a part knows no agent."""

@@ -1,0 +1,1 @@
+"""Model-free entrants behind the same protocol as the agents."""

@@ -1,0 +1,85 @@
+"""DQN (Mnih et al. 2015, Nature 518) by stable-baselines3, with published settings.
+
+The mode of its behaviour is the greedy action; a sample of it is epsilon-greedy at the epsilon it has reached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from stable_baselines3 import DQN
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor
+
+from agents.protocol import Agent, Problem
+from baselines import published
+from baselines.sb3 import Sb3Agent
+from baselines.sb3_policy import Choose
+from baselines.sb3_replay import FrameReplay
+
+ACTIONS = ("discrete",)
+OBSERVATIONS = ("discrete", "vector", "image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """None stands for the published setting of the environment: `baselines.published`, DQN."""
+
+    learning_rate: float | None = None  # Adam
+    buffer_size: int | None = None  # transitions kept
+    learning_starts: int | None = None  # steps before the first update
+    batch_size: int | None = None  # transitions of a gradient step
+    gamma: float | None = None  # discount per step
+    train_freq: int | None = None  # steps between updates
+    gradient_steps: int | None = None  # gradient steps of an update; -1 is as many as steps since the last
+    target_update_interval: int | None = None  # steps between copies of the network into its target
+    exploration_fraction: float | None = None  # of the budget, over which epsilon falls linearly from 1
+    exploration_final_eps: float | None = None  # epsilon from then on
+    max_grad_norm: float | None = None
+    hidden: tuple[int, ...] | None = None  # units per layer, after the convolutions where there are pixels
+
+
+def choose(model: BaseAlgorithm, generator: torch.Generator | None) -> Choose:
+    network: Any = model.policy.q_net
+    epsilon = 0.0 if generator is None else model.exploration_rate  # type: ignore[attr-defined]
+    num_actions = int(model.action_space.n)  # type: ignore[attr-defined]
+
+    def act(obs: Tensor) -> Tensor:
+        if generator is not None:
+            draw = torch.rand((), generator=generator, device=obs.device)
+            if draw < epsilon:
+                return torch.randint(num_actions, (1,), generator=generator, device=obs.device)
+        return network(obs).argmax(dim=1)  # type: ignore[no-any-return]
+
+    return act
+
+
+def make(problem: Problem, seed: int, **config: Any) -> Agent:
+    published.require(problem, "DQN", ACTIONS, OBSERVATIONS)
+    filled = published.fill(Config(**config), published.DQN, problem)
+    c = asdict(filled)
+    pixels = published.is_image(problem.observation_space)
+
+    def build(env: Any) -> DQN:
+        return DQN(
+            "CnnPolicy" if pixels else "MlpPolicy",
+            env,
+            learning_rate=c["learning_rate"],
+            buffer_size=min(c["buffer_size"], problem.budget),  # no more than the budget is ever stored
+            learning_starts=c["learning_starts"],
+            batch_size=c["batch_size"],
+            gamma=c["gamma"],
+            train_freq=c["train_freq"],
+            gradient_steps=c["gradient_steps"],
+            replay_buffer_class=FrameReplay if pixels else None,
+            target_update_interval=c["target_update_interval"],
+            exploration_fraction=c["exploration_fraction"],
+            exploration_final_eps=c["exploration_final_eps"],
+            max_grad_norm=c["max_grad_norm"],
+            policy_kwargs={"net_arch": list(c["hidden"])},
+            device=problem.device,
+        )
+
+    return Sb3Agent(problem, filled, seed, build, choose)

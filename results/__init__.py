@@ -1,0 +1,1 @@
+"""What trials left behind."""

@@ -1,0 +1,186 @@
+"""Command line of the suites: list, check, run, status, work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from suites.spec import Suite, TrialSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Declare, run and resume suites."
+)
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A shipped suite's name, or a path to your own .yaml.")]
+Results = Annotated[Path, typer.Option(help="Folder that holds all results.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given several times.")]
+Entrants = Annotated[list[str] | None, typer.Option("--entrant", help="Only this entrant; may be given several times.")]
+Seeds = Annotated[str | None, typer.Option(help="Only these seeds: 0,2 or 0-4.")]
+Device = Annotated[str, typer.Option(help="Where agents that use torch compute: cpu, cuda, cuda:1.")]
+CheckpointEvery = Annotated[float, typer.Option(help="Seconds between two saves of a trial, at least.")]
+Patience = Annotated[float, typer.Option(help="Seconds without a sign of life after which a trial counts as hung.")]
+Retries = Annotated[int, typer.Option(help="Attempts in a row that may end without the trial having got further.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """The shipped suites, each with its title and its size."""
+    from suites.spec import shipped_suites
+
+    for path in shipped_suites():
+        suite = _load(str(path))
+        trials = suite.trials()
+        typer.echo(f"{suite.name:<28}{len(trials):>5} trials  {suite.title}")
+
+
+@app.command()
+def check(suites: Annotated[list[str], typer.Argument(metavar="SUITE...")]) -> None:
+    """Read suite files and show every fault in them; nothing is run."""
+    for name in suites:
+        suite = _load(name)
+        typer.echo(
+            f"{suite.name}: {len(suite.tasks)} tasks, {len(suite.entrants)} entrants, {len(suite.trials())} trials"
+        )
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    task: Tasks = None,
+    entrant: Entrants = None,
+    seeds: Seeds = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time; all cores if left out.")] = None,
+    device: Device = "cpu",
+    results: Results = ROOT / "results",
+    checkpoint_every: CheckpointEvery = 60.0,
+    patience: Patience = 1800.0,
+    retries: Retries = 3,
+) -> None:
+    """Run every trial that has no record yet; what was interrupted goes on from its last save."""
+    loaded, trials = _trials(suite, task, entrant, seeds, device)
+    count = os.cpu_count() or 1 if workers is None else workers
+    _sweep(loaded, trials, results, count, checkpoint_every, patience, retries, wait_for_others=True)
+
+
+@app.command()
+def work(
+    suite: SuiteName,
+    task: Tasks = None,
+    entrant: Entrants = None,
+    seeds: Seeds = None,
+    device: Device = "cpu",
+    results: Results = ROOT / "results",
+    checkpoint_every: CheckpointEvery = 60.0,
+    patience: Patience = 1800.0,
+    retries: Retries = 3,
+) -> None:
+    """One more worker on the same results folder, from any machine that sees it; ends when nothing is left to take."""
+    loaded, trials = _trials(suite, task, entrant, seeds, device)
+    _sweep(loaded, trials, results, 1, checkpoint_every, patience, retries, wait_for_others=False)
+
+
+@app.command()
+def status(
+    suite: SuiteName,
+    task: Tasks = None,
+    entrant: Entrants = None,
+    seeds: Seeds = None,
+    results: Results = ROOT / "results",
+) -> None:
+    """What is finished, running, interrupted, failed, waiting."""
+    from suites.runner.status import print_status
+
+    print_status(_trials(suite, task, entrant, seeds, "cpu")[1], results)
+
+
+@app.command(hidden=True)
+def schema() -> None:
+    """Write suite.schema.json, by which editors complete suite files, from the declared types."""
+    from suites.spec import schema_text
+
+    path = ROOT / "suites" / "suite.schema.json"
+    path.write_text(schema_text())
+    typer.echo(f"wrote {path}")
+
+
+def _load(name: str) -> Suite:
+    from suites.spec import SuiteError, load_suite
+
+    try:
+        return load_suite(name)
+    except SuiteError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
+def _trials(
+    name: str, tasks: Sequence[str] | None, entrants: Sequence[str] | None, seeds: str | None, device: str
+) -> tuple[Suite, list[TrialSpec]]:
+    suite = _load(name)
+    try:
+        wanted = _seed_list(seeds) if seeds else None
+        trials = suite.trials(tasks or None, entrants or None, wanted, device)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if not trials:
+        typer.echo(f"no trial of {suite.name} is of that task, entrant and seed; `check` shows what there is", err=True)
+        raise typer.Exit(2)
+    return suite, trials
+
+
+def _seed_list(text: str) -> list[int]:
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.strip().isdigit() or (last and not last.strip().isdigit()):
+            raise ValueError(f"--seeds: expected numbers like 0,2 or 0-4, found {text!r}")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    return seeds
+
+
+def _sweep(
+    suite: Suite,
+    trials: list[TrialSpec],
+    results: Path,
+    workers: int,
+    checkpoint_every: float,
+    patience: float,
+    retries: int,
+    wait_for_others: bool,
+) -> None:
+    from suites.runner.display import display
+    from suites.runner.preflight import problems
+    from suites.runner.sweep import Settings, Sweep
+
+    if faults := problems(trials, results):
+        typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
+        raise typer.Exit(2)
+    settings = Settings(
+        results=results,
+        workers=workers,
+        checkpoint_every=checkpoint_every,
+        patience=patience,
+        retries=retries,
+        wait_for_others=wait_for_others,
+    )
+    sweep = Sweep(trials, settings, display())
+    typer.echo(f"{suite.title}\n{len(trials)} trials, {len(sweep.done)} done before, {workers} at a time")
+    code = sweep.run()
+    if code in (130, 143):
+        typer.echo("stopped; give the same command again to go on")
+    elif code == 0:
+        where = "" if results == ROOT / "results" else f" --results {results}"
+        typer.echo(f"all done. Next: python -m analysis table {suite.name}{where}")
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m suites")

@@ -1,0 +1,1 @@
+"""Runs trials: the gate, one trial, and the sweep over many."""

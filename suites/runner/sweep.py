@@ -1,0 +1,306 @@
+"""Runs many trials, one process each, and survives whatever happens to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from results import record
+from suites.runner.worker import BUSY, DISK_FULL, DONE, STOPPED, Order
+
+if TYPE_CHECKING:
+    from suites.spec import TrialSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+POLL = 0.1  # seconds between two looks at the running trials
+GRACE = 4.5  # seconds that trials have to save themselves after SIGTERM
+LAST_LINES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to run, as opposed to what: nothing here changes a record."""
+
+    results: Path
+    workers: int
+    checkpoint_every: float = 60.0  # seconds
+    patience: float = 1800.0  # seconds without a sign of life after which a trial counts as hung
+    retries: int = 3  # attempts in a row that may end without the trial having got further
+    wait_for_others: bool = True  # stay until trials that another worker holds are done, too
+
+
+@dataclass
+class Job:
+    """A trial on its way through the sweep."""
+
+    spec: TrialSpec
+    path: Path
+    failures: int = 0
+    best: tuple[int, int] = (-1, -1)  # saves and steps at the last failure
+    not_before: float = 0.0
+    reason: str = ""
+    began: float = field(default=0.0)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.spec.task}/{self.spec.entrant}/{self.spec.seed}"
+
+    @property
+    def work(self) -> Path:
+        return record.work_folder(self.path)
+
+    def progress(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.work / "progress.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def last_lines(self) -> list[str]:
+        try:
+            return (self.work / "log.txt").read_text(errors="replace").splitlines()[-LAST_LINES:]
+        except OSError:
+            return []
+
+
+class Display(Protocol):
+    """Shows a sweep at work."""
+
+    def update(self, sweep: Sweep) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Sweep:
+    """A queue of trials and the processes that work it off."""
+
+    def __init__(self, trials: Sequence[TrialSpec], settings: Settings, display: Display) -> None:
+        self.settings = settings
+        self.display = display
+        self.jobs = [
+            Job(spec, record.record_path(settings.results, spec.suite, spec.task, spec.entrant, spec.seed))
+            for spec in trials
+        ]
+        self.began = time.monotonic()
+        self.done = [job for job in self.jobs if job.path.exists()]
+        self.done_before = len(self.done)
+        self.queue = deque(job for job in self.jobs if not job.path.exists())
+        self.running: list[Job] = []
+        self.failed: list[Job] = []
+        self.elsewhere: set[str] = set()  # names of trials that another worker holds
+        self.signal: int | None = None
+        self.disk_full = False
+
+    def run(self) -> int:
+        """Work the queue off. The exit code: 0 all done, 1 trials failed, 4 disk full, 130 or 143 stopped."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while self.queue or self.running:
+                if self.signal is not None or self.disk_full:
+                    self._stop_all()
+                    break
+                self._start_what_fits()
+                for job in list(self.running):
+                    self._look_at(job)
+                if not self.running and not self.settings.wait_for_others and self._only_others_left():
+                    break
+                self.display.update(self)
+                time.sleep(POLL)
+        finally:
+            self._kill_all()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self._summarise()
+        self.display.close()
+        if self.signal is not None:
+            return 128 + self.signal
+        if self.disk_full:
+            return DISK_FULL
+        return 1 if self.failed else 0
+
+    # -- starting --------------------------------------------------------------------------------------------------
+
+    def _start_what_fits(self) -> None:
+        now = time.monotonic()
+        for _ in range(len(self.queue)):
+            if len(self.running) >= self.settings.workers:
+                return
+            job = self.queue.popleft()
+            if job.path.exists():
+                self._finished(job)
+            elif job.not_before > now:
+                self.queue.append(job)
+            else:
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        try:
+            job.work.mkdir(parents=True, exist_ok=True)
+            (job.work / "failed.json").unlink(missing_ok=True)
+            order = Order(
+                trial=job.spec.model_dump(mode="json"),
+                results=str(self.settings.results.resolve()),
+                checkpoint_every=self.settings.checkpoint_every,
+            )
+            record.write_atomically(job.work / "order.json", json.dumps(asdict(order)).encode())
+            log = (job.work / "log.txt").open("ab")
+        except OSError as error:
+            self._no_room(job, str(error))
+            return
+        with log:
+            job.process = subprocess.Popen(
+                [sys.executable, "-m", "suites.runner.worker", str(job.work)],
+                cwd=ROOT,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C reaches the sweep alone, which then asks its trials to stop
+            )
+        job.began = time.monotonic()
+        self.running.append(job)
+
+    # -- watching --------------------------------------------------------------------------------------------------
+
+    def _look_at(self, job: Job) -> None:
+        assert job.process is not None
+        code = job.process.poll()
+        if code is None:
+            if self._silent_for(job) > self.settings.patience:
+                job.process.kill()
+                job.process.wait()
+                self._ended_badly(job, f"hung: no sign of life for {self.settings.patience:.0f} s")
+            return
+        if code == DONE and job.path.exists():
+            self.running.remove(job)
+            self._finished(job)
+        elif code == BUSY:
+            self.running.remove(job)
+            self.elsewhere.add(job.name)
+            job.not_before = time.monotonic() + 1.0
+            self.queue.append(job)
+        elif code == DISK_FULL:
+            self._no_room(job, " ".join(job.last_lines()[-1:]))
+        elif code == STOPPED and self.signal is None:
+            self._ended_badly(job, "stopped by SIGTERM from outside")
+        elif code < 0:
+            self._ended_badly(job, f"killed by {signal.Signals(-code).name}")
+        else:
+            self._ended_badly(job, f"ended with exit code {code}")
+
+    def _silent_for(self, job: Job) -> float:
+        try:
+            sign = (job.work / "progress.json").stat().st_mtime
+        except OSError:
+            sign = 0.0
+        started = time.time() - (time.monotonic() - job.began)
+        return time.time() - max(sign, started)
+
+    def _finished(self, job: Job) -> None:
+        self.elsewhere.discard(job.name)
+        self.done.append(job)
+        self.display.say(f"done     {job.name}   {len(self.done)} of {len(self.jobs)}")
+
+    def _ended_badly(self, job: Job, reason: str) -> None:
+        if job in self.running:
+            self.running.remove(job)
+        if job.path.exists():
+            self._finished(job)
+            return
+        progress = job.progress()
+        reached = (progress.get("saves", 0), progress.get("step", 0))
+        job.failures = 1 if reached > job.best else job.failures + 1
+        job.best = max(job.best, reached)
+        job.reason = reason
+        if job.failures <= self.settings.retries:
+            self.display.say(f"retry    {job.name}   {reason}; attempt {job.failures + 1}")
+            self.queue.append(job)
+            return
+        lines = job.last_lines()
+        self.failed.append(job)
+        failure = {"reason": reason, "step": reached[1], "last_lines": lines}
+        record.write_atomically(job.work / "failed.json", json.dumps(failure, indent=1).encode())
+        self.display.say(
+            f"FAILED   {job.name}   {reason} at step {reached[1]:,}, {job.failures} times without getting further.\n"
+            + "".join(f"    | {line}\n" for line in lines)
+            + f"    whole log: {job.work / 'log.txt'}"
+        )
+
+    def _no_room(self, job: Job, detail: str) -> None:
+        if job in self.running:
+            self.running.remove(job)
+        self.disk_full = True
+        free = _free_bytes(self.settings.results)
+        self.display.say(
+            f"STOPPED  {job.name}   no room left below {self.settings.results} ({free / 1e6:.1f} MB free): {detail}\n"
+            "    Make room and give the same command again: every trial goes on from its last save."
+        )
+
+    def _only_others_left(self) -> bool:
+        return all(job.name in self.elsewhere for job in self.queue)
+
+    # -- stopping --------------------------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self.signal is not None:  # asked twice: at once
+            self._kill_all()
+        self.signal = number
+
+    def _stop_all(self) -> None:
+        if self.running:
+            self.display.say(f"saving {len(self.running)} running trials ...")
+        for job in self.running:
+            assert job.process is not None
+            job.process.terminate()
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline and any(job.process and job.process.poll() is None for job in self.running):
+            time.sleep(0.02)
+
+    def _kill_all(self) -> None:
+        for job in self.running:
+            if job.process and job.process.poll() is None:
+                job.process.kill()
+                job.process.wait()
+
+    def _summarise(self) -> None:
+        for suite in {job.spec.suite for job in self.done}:
+            try:
+                record.summarise(self.settings.results / suite)
+            except OSError as error:
+                self.display.say(f"summary.csv could not be written: {error}")
+
+
+def _environment() -> dict[str, str]:
+    """One thread for each numerical library, the reader's import path, and no display."""
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    own = [entry for entry in sys.path if entry and not entry.startswith((sys.prefix, sys.base_prefix))]
+    path = [str(ROOT), *own, os.getcwd()]
+    return {
+        **os.environ,
+        **dict.fromkeys(threads, "1"),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
+        "PYTHONUNBUFFERED": "1",
+        "SDL_VIDEODRIVER": "dummy",
+        "SDL_AUDIODRIVER": "dummy",
+        "PYGAME_HIDE_SUPPORT_PROMPT": "1",
+        "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl"),
+    }
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

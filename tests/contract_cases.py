@@ -1,0 +1,150 @@
+"""Every entrant on every family that it supports, small enough to be killed and resumed many times in a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from suites.spec import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """An environment in the size of a test: its episodes end within the budget, which is odd."""
+
+    env: str
+    options: dict[str, Any] = field(default_factory=dict)
+    budget: int = 101
+    telling: bool = True  # whether so few steps of two agents differ in returns and lengths
+
+
+WORLDS = {
+    "maze": World(env="maze", options={"time_limit": 17}, budget=157, telling=False),
+    "changing-maze": World(
+        env="maze", options={"name": "blocking", "change_at": 50, "time_limit": 17}, budget=157, telling=False
+    ),
+    "exam": World(env="exam", options={"digits": 3}),
+    "cartpole": World(env="classic", options={"id": "CartPole-v1"}, budget=157),
+    "pendulum": World(env="classic", options={"id": "Pendulum-v1"}, budget=223),  # an episode has 200 steps
+    "hopper": World(env="mujoco", options={"id": "Hopper-v5"}),
+    "breakout": World(env="tests.short_breakout"),
+    "carracing": World(env="carracing", options={"time_limit": 25}),
+    "carracing-discrete": World(env="carracing", options={"time_limit": 25, "continuous": False}),
+    "take-cover": World(env="take_cover", options={"time_limit": 30}, telling=False),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One entrant in one world. ``save_every`` counts reports; a kill in between makes work to be repeated."""
+
+    agent: str
+    world: str
+    config: dict[str, Any] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
+    save_every: int = 5
+    learns: bool = True
+
+    @property
+    def name(self) -> str:
+        envs = self.config.get("n_envs", 1)
+        return f"{self.agent.rpartition('.')[2]}-{self.world}" + (f"-{envs}-envs" if envs > 1 else "")
+
+    @property
+    def budget(self) -> int:
+        return WORLDS[self.world].budget
+
+    def trial(self, seed: int = 0, budget: int | None = None) -> TrialSpec:
+        world = WORLDS[self.world]
+        return TrialSpec.model_validate(
+            {
+                "suite": "contract",
+                "task": self.world,
+                "entrant": self.agent.rpartition(".")[2].replace("_", "-"),
+                "seed": seed,
+                "env": world.env,
+                "options": world.options,
+                "budget": budget or world.budget,
+                "evaluate": {"every": 40, "episodes": 1, "final_episodes": 2, "policy": "sample"},
+                "agent": self.agent,
+                "config": self.config,
+                "known": self.known,
+            }
+        )
+
+
+def dyna_q(world: str, **config: Any) -> Case:
+    return Case(agent="agents.dyna_q", world=world, config={"planning_steps": 5, **config})
+
+
+def mb_mpc(world: str, known: tuple[str, ...] = ()) -> Case:
+    config = {"random_steps": 30, "steps_per_round": 20, "horizon": 4, "candidates": 16, "hidden": [16], "epochs": 2}
+    return Case(agent="agents.mb_mpc", world=world, config={**config, "batch_size": 16}, known=known)
+
+
+def ppo(world: str, n_envs: int = 1, **config: Any) -> Case:
+    small = {"n_envs": n_envs, "n_steps": 6, "batch_size": 6, "n_epochs": 2, "hidden": [8]}
+    return Case(agent="baselines.ppo", world=world, config={**small, **config}, save_every=2)
+
+
+def a2c(world: str, n_envs: int = 1, **config: Any) -> Case:
+    small = {"n_envs": n_envs, "n_steps": 5, "hidden": [8]}
+    return Case(agent="baselines.a2c", world=world, config={**small, **config}, save_every=2)
+
+
+def sac(world: str, **config: Any) -> Case:
+    small = {"learning_starts": 20, "batch_size": 8, "train_freq": 3, "hidden": [8]}
+    return Case(agent="baselines.sac", world=world, config={**small, **config}, save_every=4)
+
+
+def dqn(world: str, **config: Any) -> Case:
+    small = {"learning_starts": 20, "batch_size": 8, "train_freq": 3, "gradient_steps": 1, "hidden": [8]}
+    explore = {"target_update_interval": 10, "exploration_fraction": 0.5, "exploration_final_eps": 0.3}
+    return Case(agent="baselines.dqn", world=world, config={**small, **explore, **config}, save_every=4)
+
+
+def uniform(world: str) -> Case:
+    return Case(agent="baselines.uniform", world=world, learns=False)
+
+
+CASES = [
+    dyna_q("maze"),
+    dyna_q("changing-maze", bonus=0.001),
+    dyna_q("exam"),
+    mb_mpc("cartpole"),
+    mb_mpc("pendulum", known=("reward", "termination")),
+    mb_mpc("hopper", known=("termination",)),
+    ppo("maze", n_envs=3),
+    ppo("exam"),
+    ppo("cartpole", n_envs=3),
+    ppo("pendulum", use_sde=True, sde_sample_freq=4),
+    ppo("hopper", n_envs=3),
+    ppo("breakout", n_envs=3),
+    ppo("carracing"),
+    ppo("take-cover"),
+    a2c("maze"),
+    a2c("exam", n_envs=3),
+    a2c("cartpole"),
+    a2c("pendulum", n_envs=3, use_sde=True),
+    a2c("hopper"),
+    a2c("breakout"),
+    a2c("carracing", n_envs=3),
+    a2c("take-cover", n_envs=3),
+    sac("pendulum"),
+    sac("hopper"),
+    sac("carracing", train_freq=10),
+    dqn("maze"),
+    dqn("exam"),
+    dqn("cartpole"),
+    dqn("breakout", train_freq=10),
+    dqn("carracing-discrete", train_freq=10),
+    dqn("take-cover", train_freq=10),
+    uniform("maze"),
+    uniform("exam"),
+    uniform("cartpole"),
+    uniform("pendulum"),
+    uniform("hopper"),
+    uniform("breakout"),
+    uniform("carracing"),
+    uniform("take-cover"),
+]

@@ -1,0 +1,115 @@
+"""What every entrant owes on every family: exact budgets, exact resume, evaluation without trace, seeds that decide."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results import record
+from suites.runner import checkpoint
+from tests.contract_cases import CASES, WORLDS, Case
+from tests.trial_process import Server
+
+# In this order one trial is killed at each point; where, as a share of its budget.
+POINTS = {
+    "first step": 0.0,
+    "mid-episode": 0.3,
+    "while saving": 0.45,
+    "episode end": 0.55,
+    "last step": 1.0,
+    "final evaluation": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A case and what it comes to if nothing disturbs it."""
+
+    case: Case
+    rows: list[dict[str, Any]]
+    digests: dict[str, str]
+    training_steps: int
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def reference(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    case: Case = request.param
+    folder = tmp_path_factory.mktemp(case.name)
+    ended = server.run(case.trial(), folder)
+    return Reference(case, rows_of(folder, case), ended.found["digests"], ended.found["training_steps"])
+
+
+def rows_of(results: Path, case: Case, seed: int = 0) -> list[dict[str, Any]]:
+    """Header and rows of a finished record, without what two runs may differ in."""
+    found = record.read(path_of(results, case, seed))
+    assert found.finished
+    return [
+        {name: value for name, value in row.items() if name not in record.VOLATILE}
+        for row in (found.header, *found.rows)
+    ]
+
+
+def path_of(results: Path, case: Case, seed: int = 0) -> Path:
+    trial = case.trial(seed)
+    return record.record_path(results, trial.suite, trial.task, trial.entrant, seed)
+
+
+def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def test_an_entrant_takes_exactly_the_steps_of_its_budget(reference: Reference, server: Server, tmp_path: Path) -> None:
+    case, end = reference.case, reference.rows[-1]
+    assert end["step"] == case.budget == reference.training_steps
+    assert end["updates"] > 0 or not case.learns
+    ended = server.run(case.trial(budget=61), tmp_path, evaluate=False)
+    assert rows_of(tmp_path, case)[-1]["step"] == 61 == ended.found["training_steps"]
+
+
+def test_a_trial_killed_anywhere_and_resumed_writes_the_record_of_one_that_ran_through(
+    reference: Reference, server: Server, tmp_path: Path
+) -> None:
+    case = reference.case
+    for point, share in POINTS.items():
+        ended = server.run(case.trial(), tmp_path, save_every=case.save_every, kill=point, at=int(share * case.budget))
+        assert ended.code == -signal.SIGKILL, f"the trial never came to {point!r}"
+        saved = checkpoint.newest(record.work_folder(path_of(tmp_path, case)))
+        assert saved is not None
+        repeated = ended.found["died_at"] - saved.state()["gate"]["steps"]
+        assert repeated > 0 or point in ("first step", "final evaluation")
+    ended = server.run(case.trial(), tmp_path, save_every=case.save_every)
+    assert rows_of(tmp_path, case) == reference.rows
+    assert differing(ended.found["digests"], reference.digests) == []
+
+
+def test_evaluation_leaves_no_trace_in_the_agent(reference: Reference, server: Server, tmp_path: Path) -> None:
+    case = reference.case
+    ended = server.run(case.trial(), tmp_path, evaluate=False)
+    rows = [row for row in reference.rows if row["kind"] != "evaluation"]
+    assert len(rows) < len(reference.rows)
+    assert rows_of(tmp_path, case) == rows
+    assert differing(ended.found["digests"], reference.digests) == []
+
+
+def test_the_seed_decides_what_a_trial_becomes(reference: Reference, server: Server, tmp_path: Path) -> None:
+    case = reference.case
+    ended = server.run(case.trial(seed=1), tmp_path)
+    assert differing(ended.found["digests"], reference.digests) != []
+    if WORLDS[case.world].telling:
+        assert [*played(rows_of(tmp_path, case, seed=1))] != [*played(reference.rows)]
+
+
+def played(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (row for row in rows if row["kind"] in ("episode", "evaluation"))
