@@ -63,6 +63,7 @@ def draw(results: Results) -> Figure:
     down = -(-len(tasks) // across)
     wide = max(PANEL[0] * across, 6.4)
     title = textwrap.wrap(results.title, int(wide * 9.5))
+    title = textwrap.wrap(results.title, -(-len(results.title) // max(len(title), 1)) + 6)  # lines of about one length
     said = [line for one in caption(results) for line in textwrap.wrap(one, int(wide * 15.5))]
     names = [name for name in results.entrants if any(results.expected(task.name, name) for task in tasks)]
     sizes = [0.75 + 0.085 * len(results.label(name)) for name in names]
@@ -89,8 +90,8 @@ def draw(results: Results) -> Figure:
 def caption(results: Results) -> list[str]:
     """What the lines are, then every hole and every note."""
     lines = [
-        "Bold: mean over seeds; band: its 95 % t interval, from 3 seeds on; faint: every seed. "
-        "n is the number of seeds drawn."
+        "Bold: mean over n seeds; band: its 95 % t interval, from 3 seeds on (it may run out of a panel); "
+        "faint: every seed."
     ]
     if holes := results.hole_lines():
         lines.append(f"Holes ({len(results.holes)} of {results.total} trials): " + "; ".join(holes) + ".")
@@ -111,13 +112,18 @@ def _handle(results: Results, entrant: str) -> object:
 
 
 def _panel(axes: Axes, results: Results, task: TaskFacts) -> None:
-    drawn = {
+    found = {
         name: curves(task, trials) for name in results.entrants if (trials := results.trials.get((task.name, name)))
     }
+    drawn = {name: of for name, of in found.items() if np.isfinite(of.seeds).any()}
+    under = f"{task.length}; {_seeds(results, task)}"
+    if bare := [name for name in found if name not in drawn]:
+        under += f"; no curve: {', '.join(bare)}"
     axes.set_title(f"{task.name}\n", loc="left", weight="bold")
-    axes.text(0, 1.03, f"{task.length}; {_seeds(results, task)}", transform=axes.transAxes, size=SMALL, color="0.25")
+    axes.text(0, 1.03, under, transform=axes.transAxes, size=SMALL, color="0.25")
     if not drawn:
-        axes.text(0.5, 0.5, "no finished trial", transform=axes.transAxes, ha="center", color="0.4")
+        why = "nothing to draw" if found else "no finished trial"
+        axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", color="0.4")
         axes.set(xticks=[], yticks=[])
         return
     for name, of in drawn.items():
@@ -138,6 +144,9 @@ def _seeds(results: Results, task: TaskFacts) -> str:
         for name in results.entrants
         if (expected := results.expected(task.name, name))
     }
+    if len(set(counts.values())) == 1:
+        n, expected = next(iter(counts.values()))
+        return f"n={n}" if n == expected else f"n={n} of {expected}"
     numbers = {n for n, _ in counts.values()}
     fewer = [f"{name} {n} of {expected}" for name, (n, expected) in counts.items() if n < expected]
     most = max(numbers, default=0)

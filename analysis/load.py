@@ -61,6 +61,10 @@ def load(name: str, results: Path = Path("results"), tasks: Sequence[str] = ()) 
         refuse_unlike(task, of_task)
         if suite or of_task:
             shown.tasks[task] = _facts(shown, task, suite, of_task[0].header if of_task else {})
+    if not shown.tasks:
+        raise LoadError(
+            "\n  ".join([f"expected a record that can be read below {folder}, found:", *shown.hole_lines()])
+        )
     for entrant in entrants:
         shown.entrants[entrant] = _known(shown, entrant, suite)
     _note_strays(shown, set(found) - set(expected), tasks)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.trials import Trial
+from analysis.trials import Trial, spans
 from suites.spec import difference
 
 
@@ -30,7 +30,7 @@ def refuse_unlike(task: str, trials: Sequence[Trial]) -> None:
     first: Mapping[str, Any] | None = None
     for digest, entrants in groups.items():
         who = "; ".join(
-            f"{entrant} (seed{'s' if len(of) > 1 else ''} {', '.join(str(trial.seed) for trial in of)})"
+            f"{entrant} (seed{'s' if len(of) > 1 else ''} {spans([trial.seed for trial in of])})"
             for entrant, of in entrants.items()
         )
         lines.append(f"  {digest}: {who}")

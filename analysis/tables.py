@@ -79,7 +79,7 @@ def _row(entries: Iterable[str]) -> str:
 
 def _plain(text: str) -> str:
     """Text from a suite file or a record, so that markdown takes none of it for layout."""
-    for character in "\\`*_[]<>|":
+    for character in "\\`*[]<>|":
         text = text.replace(character, f"\\{character}")
     return text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,17 @@ class TaskFacts:
         return self.metric == "length"
 
 
+def spans(seeds: Sequence[int]) -> str:
+    """Ascending seeds as `0, 2, 4-29`, the way `--seeds` takes them."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
 @dataclass(kw_only=True)
 class Results:
     """All that is known of a suite: trials and holes together are exactly the expected trials."""
@@ -113,11 +124,11 @@ class Results:
 
     def hole_lines(self) -> list[str]:
         """One line for all holes of one task, entrant and reason; no hole is left out."""
-        seeds: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+        seeds: dict[tuple[str, str, str], list[int]] = defaultdict(list)
         for hole in self.holes:
-            seeds[hole.task, hole.entrant, hole.reason].append(str(hole.seed))
+            seeds[hole.task, hole.entrant, hole.reason].append(hole.seed)
         return [
-            f"{task} / {entrant} / seed{'s' if len(of) > 1 else ''} {', '.join(of)}: {reason}"
+            f"{task} / {entrant} / seed{'s' if len(of) > 1 else ''} {spans(of)}: {reason}"
             for (task, entrant, reason), of in seeds.items()
         ]
 

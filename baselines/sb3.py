@@ -71,13 +71,16 @@ class Sb3Agent:
         _seed_generators(seed, self._door_env.action_space, problem.device)
         self.model = build(self._normalize or self._door_env)
         self.model.set_logger(Logger(folder=None, output_formats=[]))  # its default makes a folder in /tmp
-        self._pending: dict[str, Any] = {"generators": self._generators()}
+        # What learning begins from, whatever is drawn or loaded between now and then.
+        self._begin: dict[str, Any] | None = {"generators": self._generators()}
 
     def learn(self, door: Door, report: Report) -> None:
         left = self._budget - self.model.num_timesteps
         if left <= 0:
             return
         self._door_env.connect(door)
+        if self._begin is not None:
+            self._set_generators(self._begin["generators"])  # the start-up draws exploration noise
         self.model._last_obs = None  # makes the library reset what was opened, in a resumed trial too
         self.model.learn(
             left,
@@ -87,9 +90,9 @@ class Sb3Agent:
         )
 
     def _on_rollout_start(self) -> None:
-        if self._pending:
-            self._restore(self._pending)
-            self._pending = {}
+        if self._begin is not None and "parameters" in self._begin:  # resumed: undo the start-up
+            self._restore(self._begin)
+        self._begin = None
 
     @property
     def updates(self) -> int:
@@ -106,8 +109,8 @@ class Sb3Agent:
             save_replay(replay, folder)
 
     def load(self, folder: Path) -> None:
-        self._pending = torch.load(folder / "sb3.pt", weights_only=True, map_location=self.model.device)
-        self._restore(self._pending)
+        self._begin = torch.load(folder / "sb3.pt", weights_only=True, map_location=self.model.device)
+        self._restore(self._begin)
         if (replay := getattr(self.model, "replay_buffer", None)) is not None:
             load_replay(replay, folder)
 
@@ -117,7 +120,7 @@ class Sb3Agent:
             "parameters": model.get_parameters(),
             "counters": {name: _plain(getattr(model, name)) for name in COUNTERS if hasattr(model, name)},
             "metrics": {name: _plain(value) for name, value in model.logger.name_to_value.items()},
-            "generators": self._generators(),
+            "generators": self._generators() if self._begin is None else self._begin["generators"],
         }
         if getattr(model, "log_ent_coef", None) is not None:  # SAC's temperature is no part of its policy
             state["log_ent_coef"] = model.log_ent_coef.detach()
@@ -134,11 +137,10 @@ class Sb3Agent:
     def _restore(self, state: dict[str, Any]) -> None:
         """Put back all that ``state`` holds, the generators last: what comes before may draw from them."""
         model: Any = self.model
-        if "parameters" in state:
-            model.set_parameters(state["parameters"], device=model.device)
-            for name, value in state["counters"].items():
-                setattr(model, name, value)
-            model.logger.name_to_value.update(state["metrics"])
+        model.set_parameters(state["parameters"], device=model.device)
+        for name, value in state["counters"].items():
+            setattr(model, name, value)
+        model.logger.name_to_value.update(state["metrics"])
         if "log_ent_coef" in state:
             model.log_ent_coef.data.copy_(state["log_ent_coef"])
         if "last_obs" in state:

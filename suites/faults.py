@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
 WIDTH = 110  # columns of a source line that are shown around its caret
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +27,16 @@ class Fault:
         if self.line:
             start = max(0, self.col - WIDTH // 2) if len(self.source) > WIDTH else 0
             margin = f"{self.line:>5} | "
-            text = self.source[start : start + WIDTH].replace("\t", " ")
-            shown.append(margin + UNPRINTABLE.sub("·", text))
+            shown.append(margin + self.source[start : start + WIDTH].replace("\t", " "))
             shown.append(" " * (len(margin) - 2) + "| " + " " * (self.col - 1 - start) + "^")
         if self.suggestion is not None:
-            shown.append(f"      did you mean {UNPRINTABLE.sub('·', self.suggestion)[:WIDTH]}?")
-        return "\n".join(shown)
+            shown.append(f"      did you mean {self.suggestion[:WIDTH]}?")
+        return "\n".join(map(printable, shown))
+
+
+def printable(text: str) -> str:
+    """The text with a dot for every character that a terminal might obey rather than show."""
+    return "".join(character if character.isprintable() else "·" for character in text)
 
 
 class SuiteError(Exception):

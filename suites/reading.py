@@ -135,7 +135,8 @@ class Builder:
             message = "expected no anchors (&): aliases are not read in a suite file"
             self.document.fault(place(event), message)
         if tag := getattr(event, "tag", None):
-            self.refuse(event, loc, f"expected no tags, found {quoted(str(tag))}; remove it")
+            written = str(tag).replace("tag:yaml.org,2002:", "!!")
+            self.refuse(event, loc, f"expected no tags, found {quoted(written)}; remove it")
         if isinstance(event, MappingStartEvent):
             return self.mapping(loc, depth)
         if isinstance(event, CollectionStartEvent):
@@ -191,7 +192,7 @@ class Builder:
         if kind not in ("int", "float"):
             return text  # dates and clock times too: a suite has no use for them
         try:
-            value = whole(text) if kind == "int" else float(text.replace("_", "").replace(".inf", "inf"))
+            value = whole(text) if kind == "int" else decimal(text)
         except ValueError:  # "+_" looks like a number to the resolver, and Python reads 4,300 digits at most
             return self.refuse(event, loc, f"expected a number, found {quoted(text)}")
         if (abs(value) > MAX_INT) if isinstance(value, int) else not isfinite(value):
@@ -211,6 +212,10 @@ def whole(text: str) -> int:
     digits = text.replace("_", "")
     based = digits.lstrip("+-")[:2].lower() in ("0b", "0o", "0x")
     return int(digits, 0 if based else 10)
+
+
+def decimal(text: str) -> float:
+    return float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def place(event: Event) -> Place:

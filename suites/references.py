@@ -94,9 +94,9 @@ def check_claim(
 
 def tasks_met(document: Document, entrant: str, tasks: dict[str, Any]) -> list[str]:
     """The tasks that an entrant meets: those it lists, or all where it lists none or one that isn't there."""
-    listed_ = sequence(document, ("entrants", entrant, "tasks"))
-    known = all(isinstance(task, str) and task in tasks for task in listed_)
-    return listed_ if listed_ and known else list(tasks)
+    said = sequence(document, ("entrants", entrant, "tasks"))
+    known = all(isinstance(task, str) and task in tasks for task in said)
+    return said if said and known else list(tasks)
 
 
 def check_name(document: Document, loc: Loc, name: Any, known: dict[str, Any], what: str, *, key: bool = False) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite, nan
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -58,7 +59,7 @@ def validated(model: type[Model], document: Document) -> Model | None:
                 message = f"expected the key {one['loc'][-1]!r}{inside(loc)}, found none"
                 document.fault(document.key_place(loc), message)
             continue
-        is_key = one["loc"][-1] == "[key]"
+        is_key = one["loc"][-1:] == ("[key]",)
         place = document.key_place(loc) if is_key else document.place(loc)
         document.fault(place, *wrong_value(model, loc, one, is_key))
     return None
@@ -90,17 +91,19 @@ def wrong_value(model: type[BaseModel], loc: Loc, error: dict[str, Any], is_key:
     if kind == "value_error":
         return f"{context['error']}", None
     expected = WORDS[kind].format(**context) if kind in WORDS else str(error["msg"])
-    return f"expected {expected} for {where}, found {quoted(value)}", number_in(value) if "number" in expected else None
+    number = number_in(value, whole="whole" in expected) if expected.endswith("number") else None
+    return f"expected {expected} for {where}, found {quoted(value)}", number
 
 
-def number_in(value: Any) -> str | None:
+def number_in(value: Any, whole: bool) -> str | None:
     """The number that a text in quotes, or a float such as 1e6, was perhaps meant to be."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
     try:
-        return str(value) if isinstance(value, str) and len(value) < 20 and float(value) is not None else None
+        number = float(value) if isinstance(value, str | float) and len(str(value)) < 20 else nan
     except ValueError:
         return None
+    if number.is_integer():
+        return str(int(number))
+    return None if whole or not isfinite(number) else str(number)
 
 
 def inside(loc: Loc) -> str:

@@ -129,7 +129,7 @@ def chosen(wanted: Iterable[Chosen] | None, known: Iterable[Chosen], what: str, 
         if one not in known:
             near = nearest(one, [str(name) for name in known]) if isinstance(one, str) else None
             hint = f"; did you mean {near}?" if near else ""
-            raise ValueError(f"expected a {what} of {suite} ({listed(map(str, known))}), found {one}{hint}")
+            raise ValueError(f"expected one of {suite}'s {what}s ({listed(map(str, known))}), found {one}{hint}")
     return [one for one in known if one in wanted]
 
 

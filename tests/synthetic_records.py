@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.load import load
+from analysis.trials import Results
 from results.record import encode, record_path, work_folder
 
 
@@ -108,6 +111,23 @@ def interrupt(record: Path, step: int, budget: int, reason: str | None = None) -
     (work / "progress.json").write_bytes(encode({"step": step, "budget": budget, "phase": "learning"}))
     if reason is not None:
         (work / "failed.json").write_bytes(encode({"step": step, "reason": reason}))
+
+
+def edit_header(record: Path, **fields: object) -> None:
+    """Change fields of the first row."""
+    header, rest = record.read_text().split("\n", 1)
+    record.write_text(json.dumps({**json.loads(header), **fields}) + "\n" + rest)
+
+
+def edit_last_evaluation(record: Path, **fields: object) -> None:
+    """Change fields of the final evaluation."""
+    *lines, last, end = record.read_text().splitlines()
+    record.write_text("\n".join([*lines, json.dumps({**json.loads(last), **fields}), end]) + "\n")
+
+
+def read(root: Path, name: str = "made-up", *tasks: str) -> Results:
+    """What the analysis finds of a suite that `write_suite` wrote into ``root``."""
+    return load(str(root / f"{name}.yaml"), root / "results", tasks)
 
 
 def make(*, problem: Any = None, seed: int = 0, **config: Any) -> None:

@@ -67,20 +67,22 @@ def test_an_episode_is_the_same_in_a_new_process_which_prints_nothing_and_leaves
     not sys.platform.startswith("linux") or shutil.which("setpriv") is None,
     reason="only Linux, by setpriv of util-linux, can end an engine whose player was killed",
 )
-def test_a_killed_player_leaves_no_engine_running():
+def test_a_killed_player_leaves_no_engine_and_no_shared_memory():
     code = (
         "import psutil, time; from suites.envs import take_cover\n"
         "env = take_cover.make(); env.reset(seed=0)\n"
-        "print(*[c.pid for c in psutil.Process().children(recursive=True)], flush=True); time.sleep(60)"
+        "engine, = psutil.Process().children(recursive=True); cmd = engine.cmdline()\n"
+        "print(engine.pid, cmd[cmd.index('+viz_instance_id') + 1], flush=True); time.sleep(60)"
     )
     player = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    engines = [psutil.Process(int(pid)) for pid in player.stdout.readline().split()]
-    assert len(engines) == 1
+    pid, name = player.stdout.readline().split()
+    engine = psutil.Process(int(pid))
     player.send_signal(signal.SIGKILL)
     player.wait()
     player.stdout.close()
+    assert [f for f in os.listdir("/dev/shm") if name in f] == []
     deadline = time.monotonic() + 10
-    while any(e.is_running() and e.status() != psutil.STATUS_ZOMBIE for e in engines):
+    while engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the engine outlived its player"
         time.sleep(0.05)
 

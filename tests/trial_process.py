@@ -227,6 +227,7 @@ def install(point: str, at: int, trial: Any, results: Path) -> None:
 OURS = ("agents", "baselines", "stable_baselines3", "tests")
 ELSEWHERE = {
     "start_time": "a clock",
+    "_num_timesteps_at_start": "the steps before this process began",
     "_door_env": "what the gate restores, and the generator of the action space, which the agent saves",
     "env": "the same",
     "_env": "the same",

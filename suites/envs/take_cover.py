@@ -27,6 +27,12 @@ EXTRA = "pip install vizdoom opencv-python-headless"
 BUTTONS = ([1, 0], [0, 0], [0, 1])  # MOVE_LEFT, MOVE_RIGHT of the shipped scenario
 ROWS_SHOWN = 100  # of 120: World Models keeps rows 0 to 399 of 480
 
+# An engine whose player was killed waits for ever, and its shared memory stays. On Linux it is told to end with us.
+LAUNCH = """#!/bin/sh
+printf '%s\\n' "$@" > arguments
+exec "{setpriv}" --pdeathsig KILL "{program}" "$@"
+"""
+
 
 class TakeCover(gym.Env[NDArray[np.uint8], np.int64]):
     """One game as an agent meets it. It owns an engine process, which ends with it."""
@@ -101,18 +107,27 @@ def _engine(vizdoom: Any, *, grey: bool) -> Any:
     game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
     game.set_screen_format(vizdoom.ScreenFormat.GRAY8 if grey else vizdoom.ScreenFormat.RGB24)
     game.set_seed(0)  # the first game is played by nobody; each reset begins a new one
+    game.set_doom_config_path(os.devnull)  # where the engine would read and leave settings of its own
     with tempfile.TemporaryDirectory(prefix="take_cover-", ignore_cleanup_errors=True) as folder:
         program, setpriv = Path(vizdoom.__file__).parent / "vizdoom", shutil.which("setpriv")
-        if setpriv and program.is_file():
-            # An engine whose player was killed waits for ever. On Linux it is told to end with us.
+        mortal = setpriv is not None and program.is_file()
+        if mortal:
             launch = Path(folder) / "launch.sh"
-            launch.write_text(f'#!/bin/sh\nexec "{setpriv}" --pdeathsig KILL "{program}" "$@"\n', encoding="utf-8")
+            launch.write_text(LAUNCH.format(setpriv=setpriv, program=program), encoding="utf-8")
             launch.chmod(0o700)
             game.set_vizdoom_path(str(launch))
-        game.set_doom_config_path(os.devnull)  # where the engine would read and leave settings of its own
         with contextlib.chdir(folder):  # the engine makes a folder where it starts
             game.init()
+        if mortal:
+            _forget_shared_memory((Path(folder) / "arguments").read_text(encoding="utf-8").splitlines())
     return game
+
+
+def _forget_shared_memory(arguments: list[str]) -> None:
+    """Take the names off the memory through which the running engine is spoken to: it goes when both ends have."""
+    engine = arguments[arguments.index("+viz_instance_id") + 1]
+    for kind in ("SM", "MQCtr", "MQDoom"):
+        (Path("/dev/shm") / f"ViZDoom{kind}{engine}").unlink(missing_ok=True)
 
 
 def card(

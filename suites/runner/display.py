@@ -98,7 +98,7 @@ def describe(job: Job) -> str:
 
 def fraction(sweep: Sweep) -> float:
     """Part of the work done, by the trials' own steps."""
-    running = sum(job.progress().get("step", 0) / job.spec.budget for job in sweep.running)
+    running: float = sum(job.progress().get("step", 0) / job.spec.budget for job in sweep.running)
     return (len(sweep.done) + len(sweep.failed) + running) / max(1, len(sweep.jobs))
 
 

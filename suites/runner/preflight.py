@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,8 @@ def problems(trials: Sequence[TrialSpec], results: Path) -> list[str]:
     spaces: dict[str, gym.Env[Any, Any]] = {}
     for name, trial in tasks.items():
         try:
-            spaces[name] = envs.build(trial.env, trial.options, trial.action_repeat)
+            with _silenced():
+                spaces[name] = envs.build(trial.env, trial.options, trial.action_repeat)
         except ImportError as error:
             extra = _constant(trial.env, "EXTRA") or "`make quickstart` installs everything"
             found.append(f"task {name}: the simulator of {trial.env} can't be imported ({error}). To cure it: {extra}")
@@ -97,6 +101,24 @@ def _other_conditions(trials: Sequence[TrialSpec], results: Path) -> list[str]:
                 + "\n    Restore them, give the entrant or task another name, or remove the record."
             )
     return found
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Simulators greet and warn on the terminal from C, past Python's streams; in a trial that goes to its log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+        os.close(nowhere)
 
 
 def _constant(module: str, name: str) -> Any:
