@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -25,10 +27,9 @@ EVERY = [
 SMALL = {"hidden": (64,), "batch_size": 64, "random_steps": 200, "steps_per_round": 100, "candidates": 64}
 
 
-def learnt_table(probe, **config):
-    make = lambda: probe(discrete=True)
-    agent = dyna_q.make(problem_of(make()), 0, discount=probes.DISCOUNT, **config)
-    return train(agent, make, 2000)
+def learnt_table(probe: type[probes.Probe]) -> Any:
+    agent = dyna_q.make(problem_of(probe(discrete=True)), 0, discount=probes.DISCOUNT)
+    return train(agent, lambda: probe(discrete=True), 2000)
 
 
 @pytest.mark.parametrize("make", EVERY)
@@ -86,9 +87,9 @@ def test_a_planner_finds_the_action_that_matters():
 
 
 def test_a_planner_finds_the_end_of_the_range_that_matters():
-    make = lambda: probes.ActionMatters(continuous=True)
-    agent = train(mb_mpc.make(problem_of(make()), 0, **SMALL, horizon=1), make, 401)
-    assert min(play(agent, make(), 20)) > 0.9
+    env = probes.ActionMatters(continuous=True)
+    agent = train(mb_mpc.make(problem_of(env), 0, **SMALL, horizon=1), lambda: env, 401)
+    assert min(play(agent, env, 20)) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_dynamics_network_learns_the_linear_system(hidden, bound):
     assert error < bound
 
 
-def held_out_transitions(env, episodes):
+def held_out_transitions(env: probes.LinearSystem, episodes: int) -> list[np.ndarray]:
     rng, rows = np.random.default_rng(5), []
     for episode in range(episodes):
         obs, _ = env.reset(seed=5000 + episode)
@@ -117,7 +118,7 @@ def held_out_transitions(env, episodes):
             next_obs = env.step(action)[0]
             rows.append((obs, action, next_obs))
             obs = next_obs
-    return (np.array(column) for column in zip(*rows, strict=True))
+    return [np.array(column) for column in zip(*rows, strict=True)]
 
 
 def test_a_planner_drives_the_linear_system_to_its_origin():
@@ -127,7 +128,7 @@ def test_a_planner_drives_the_linear_system_to_its_origin():
     assert np.mean(play(agent, probes.LinearSystem(), 4)) > 0.5 * idle
 
 
-def play_without_force(env):
+def play_without_force(env: probes.LinearSystem) -> float:
     total = 0.0
     for seed in range(1000, 1004):
         env.reset(seed=seed)

@@ -75,9 +75,18 @@ class Job:
     at: int = 0  # steps
 
 
-def serve() -> None:
+def preload() -> None:
+    """Import what every new process would import; the first optimiser brings in a second's worth of modules."""
     for name in PRELOADED:
         importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+
+
+def serve() -> None:
+    preload()
     answers = os.fdopen(os.dup(1), "w")  # the simulators may print what they like
     for line in sys.stdin:
         child = os.fork()
@@ -113,7 +122,6 @@ def _run(job: Job, results: Path) -> None:
     from suites.runner.trial import Trial
     from suites.spec import TrialSpec
 
-    torch.set_num_threads(1)
     random.seed(os.getpid())  # what the generators were before must not matter
     torch.manual_seed(os.getpid())
     spec = TrialSpec.model_validate(job.trial)
