@@ -33,6 +33,7 @@ class Config:
     ent_coef: float | None = None  # weight of the entropy
     vf_coef: float | None = None  # weight of the value loss
     max_grad_norm: float | None = None
+    clip_reward: bool | None = None  # the learner sees only its sign
     tf_rmsprop: bool | None = None  # RMSprop as TensorFlow computes it: epsilon inside the root, first square 1
     normalize_obs: bool | None = None  # by running mean and deviation
     normalize_reward: bool | None = None  # by the running deviation of the discounted return
@@ -79,4 +80,5 @@ def make(problem: Problem, seed: int, **config: Any) -> Agent:
         actor_critic,
         num_envs=c["n_envs"],
         normalize=published.normalization(c),
+        clip_reward=c["clip_reward"],
     )

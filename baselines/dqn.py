@@ -38,6 +38,7 @@ class Config:
     exploration_fraction: float | None = None  # of the budget, over which epsilon falls linearly from 1
     exploration_final_eps: float | None = None  # epsilon from then on
     max_grad_norm: float | None = None
+    clip_reward: bool | None = None  # the learner sees only its sign
     hidden: tuple[int, ...] | None = None  # units per layer, after the convolutions where there are pixels
 
 
@@ -82,4 +83,4 @@ def make(problem: Problem, seed: int, **config: Any) -> Agent:
             device=problem.device,
         )
 
-    return Sb3Agent(problem, filled, seed, build, choose)
+    return Sb3Agent(problem, filled, seed, build, choose, clip_reward=c["clip_reward"])

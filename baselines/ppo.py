@@ -37,6 +37,7 @@ class Config:
     ent_coef: float | None = None  # weight of the entropy
     vf_coef: float | None = None  # weight of the value loss
     max_grad_norm: float | None = None
+    clip_reward: bool | None = None  # the learner sees only its sign
     normalize_obs: bool | None = None  # by running mean and deviation
     normalize_reward: bool | None = None  # by the running deviation of the discounted return
     use_sde: bool | None = None  # state-dependent exploration (2005.05719)
@@ -89,4 +90,5 @@ def make(problem: Problem, seed: int, **config: Any) -> Agent:
         actor_critic,
         num_envs=c["n_envs"],
         normalize=published.normalization(c),
+        clip_reward=c["clip_reward"],
     )

@@ -50,6 +50,7 @@ _PPO_ATARI = {
     "anneal_clip_range": True,
     "ent_coef": 0.01,
     "vf_coef": 0.5,
+    "clip_reward": True,  # as AtariWrapper does
     "hidden": (),
 }
 PPO: Rows = {
@@ -67,6 +68,7 @@ PPO: Rows = {
         "ent_coef": 0.0,
         "vf_coef": 0.5,
         "max_grad_norm": 0.5,
+        "clip_reward": False,
         "normalize_obs": False,
         "normalize_reward": False,
         "use_sde": False,
@@ -196,7 +198,7 @@ PPO: Rows = {
     },
 }
 
-_A2C_ATARI = {"n_envs": 16, "ent_coef": 0.01, "vf_coef": 0.25, "tf_rmsprop": True, "hidden": ()}
+_A2C_ATARI = {"n_envs": 16, "ent_coef": 0.01, "vf_coef": 0.25, "tf_rmsprop": True, "clip_reward": True, "hidden": ()}
 A2C: Rows = {
     "default": {  # SB3
         "n_envs": 1,
@@ -208,6 +210,7 @@ A2C: Rows = {
         "ent_coef": 0.0,
         "vf_coef": 0.5,
         "max_grad_norm": 0.5,
+        "clip_reward": False,
         "tf_rmsprop": False,
         "normalize_obs": False,
         "normalize_reward": False,
@@ -220,7 +223,7 @@ A2C: Rows = {
     "tabular": {"n_envs": 8},
     "atari": _A2C_ATARI,
     "take_cover": _A2C_ATARI,
-    "carracing": _A2C_ATARI,  # none published; the zoo's only settings from images
+    "carracing": {**_A2C_ATARI, "clip_reward": False},  # none published; the zoo's only settings from images
     "CartPole": {"n_envs": 8, "normalize_obs": False, "normalize_reward": False},
     "Acrobot": {"n_envs": 16},
     "MountainCar": {"n_envs": 16},
@@ -273,6 +276,7 @@ _DQN_ATARI = {
     "learning_starts": 100_000,
     "target_update_interval": 1_000,
     "exploration_final_eps": 0.01,
+    "clip_reward": True,
     "hidden": (),
 }
 DQN: Rows = {
@@ -288,13 +292,14 @@ DQN: Rows = {
         "exploration_fraction": 0.1,
         "exploration_final_eps": 0.05,
         "max_grad_norm": 10.0,
+        "clip_reward": False,
         "hidden": (64, 64),
     },
     "vector": {},
     "tabular": _DQN_CARTPOLE,
     "atari": _DQN_ATARI,
     "take_cover": _DQN_ATARI,
-    "carracing": _DQN_ATARI,  # with discrete actions
+    "carracing": {**_DQN_ATARI, "clip_reward": False},  # with discrete actions
     "CartPole": _DQN_CARTPOLE,
     "MountainCar": {
         "learning_rate": 4e-3,

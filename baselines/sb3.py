@@ -59,13 +59,14 @@ class Sb3Agent:
         *,
         num_envs: int = 1,
         normalize: dict[str, Any] | None = None,
+        clip_reward: bool = False,
     ) -> None:
         """``normalize`` holds `VecNormalize`'s arguments, or is None to leave observation and reward alone."""
         self.config = config
         self._budget = problem.budget
         self._chooser = chooser
         self._door_env = DoorEnv(
-            copy.deepcopy(problem.observation_space), copy.deepcopy(problem.action_space), num_envs
+            copy.deepcopy(problem.observation_space), copy.deepcopy(problem.action_space), num_envs, clip_reward
         )
         self._normalize = VecNormalize(self._door_env, **normalize) if normalize else None
         _seed_generators(seed, self._door_env.action_space, problem.device)

@@ -14,12 +14,17 @@ from agents.protocol import Door
 class DoorEnv(VecEnv):
     """Stands in for the environments until `connect` opens them; the algorithm is built before there is a door.
 
-    A single environment is opened plain and reset here, which is faster than a vector of one.
+    A single environment is opened plain and reset here, which is faster than a vector of one. A step whose info
+    says ``life_lost`` ends an episode for the learner, as DQN (Nature, Methods) has it; the game goes on.
     """
 
-    def __init__(self, observation_space: gym.Space, action_space: gym.Space, num_envs: int) -> None:
+    def __init__(
+        self, observation_space: gym.Space, action_space: gym.Space, num_envs: int, clip_reward: bool = False
+    ) -> None:
+        """``clip_reward``: the learner sees only the sign of each reward."""
         super().__init__(num_envs, observation_space, action_space)
         self._dtype = observation_space.dtype
+        self._clip = clip_reward
         self._quiet: list[dict[str, Any]] = [{} for _ in range(num_envs)]  # shared: nobody writes into it
         self._env: Any = None
         self._actions: Any = None
@@ -39,23 +44,34 @@ class DoorEnv(VecEnv):
         return self._step_one() if self.num_envs == 1 else self._step_many()
 
     def _step_one(self) -> Any:
-        obs, reward, terminated, truncated, _ = self._env.step(self._actions[0])
+        obs, reward, terminated, truncated, info = self._env.step(self._actions[0])
         infos = self._quiet
-        if over := terminated or truncated:
-            infos = [ended(self._copy(obs), terminated, truncated)]
-            obs, _ = self._env.reset()
-        return self._row(obs), np.array([reward], np.float32), np.array([over]), infos
+        lost = info.get("life_lost", False)
+        if over := terminated or truncated or lost:
+            infos = [ended(self._copy(obs), terminated or lost, truncated)]
+            if terminated or truncated:
+                obs, _ = self._env.reset()
+        return self._row(obs), self._seen(np.array([reward])), np.array([over]), infos
 
     def _step_many(self) -> Any:
         obs, rewards, terminations, truncations, info = self._env.step(self._actions)
-        dones = terminations | truncations
+        over = terminations | truncations
+        lost = np.array([each.get("life_lost", False) for each in info["each"]])
+        dones = over | lost
         infos = self._quiet
         if dones.any():
             infos = [
-                ended(self._copy(info["final_obs"][i]), terminations[i], truncations[i]) if done else {}
+                ended(
+                    self._copy(info["final_obs"][i] if over[i] else obs[i]), terminations[i] or lost[i], truncations[i]
+                )
+                if done
+                else {}
                 for i, done in enumerate(dones)
             ]
-        return np.asarray(obs, self._dtype), rewards.astype(np.float32), dones, infos
+        return np.asarray(obs, self._dtype), self._seen(rewards), dones, infos
+
+    def _seen(self, rewards: Any) -> Any:
+        return (np.sign(rewards) if self._clip else rewards).astype(np.float32)
 
     def _copy(self, obs: Any) -> Any:
         """A copy, because an environment may write its next observation into the same array."""

@@ -265,6 +265,40 @@ def test_a_time_limit_is_told_apart_from_an_end_and_keeps_the_last_observation(n
     assert 0 < sum(truncated for _, truncated in ends) < len(ends)
 
 
+class Lives(gym.Env[Any, Any]):
+    """Pays 7 a step; a life is lost after step 2, the game is over after step 4. The observation counts steps."""
+
+    observation_space = Box(0.0, 10.0, (1,), np.float32)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.steps = 0
+        return np.zeros(1, np.float32), {"life_lost": False}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        obs = np.full(1, self.steps, np.float32)
+        return obs, 7.0, self.steps == 4, False, {"life_lost": self.steps == 2}
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_lost_life_ends_the_learners_episode_and_not_the_game(num_envs: int) -> None:
+    venv = DoorEnv(Lives.observation_space, Lives.action_space, num_envs, clip_reward=True)
+    venv.connect(gate_to(Lives, 100))
+    venv.reset()
+    seen = []
+    for _ in range(5):
+        venv.step_async(np.zeros(num_envs, np.int64))
+        obs, rewards, dones, infos = venv.step_wait()
+        assert np.array_equal(rewards, np.ones(num_envs))  # only the sign of 7 is seen
+        seen.append((obs[0, 0], bool(dones[0])))
+        assert np.array_equal(dones, np.full(num_envs, dones[0]))
+        if dones[0]:
+            assert infos[0]["terminal_observation"][0] == len(seen)
+            assert not infos[0]["TimeLimit.truncated"]
+    assert seen == [(1.0, False), (2.0, True), (3.0, False), (0.0, True), (1.0, False)]
+
+
 def test_the_value_after_a_time_limit_is_learned_from_and_the_one_after_an_end_is_not() -> None:
     replay = train(CASES["dqn"].agent(), lambda: gym.make("CartPole-v1", max_episode_steps=9), 200).model.replay_buffer
     ended = replay.dones[: replay.size(), 0] == 1

@@ -15,16 +15,6 @@ from suites.runner import checkpoint
 from tests.contract_cases import CASES, WORLDS, Case
 from tests.trial_process import Server
 
-# In this order one trial is killed at each point; where, as a share of its budget.
-POINTS = {
-    "first step": 0.0,
-    "mid-episode": 0.3,
-    "while saving": 0.45,
-    "episode end": 0.55,
-    "last step": 1.0,
-    "final evaluation": 1.0,
-}
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -52,11 +42,12 @@ def reference(request: pytest.FixtureRequest, server: Server, tmp_path_factory: 
 
 
 def rows_of(results: Path, case: Case, seed: int = 0) -> list[dict[str, Any]]:
-    """Header and rows of a finished record, without what two runs may differ in."""
+    """Header and rows of a finished record, without what two runs may differ in, and without the commit: it may move
+    while the tests run."""
     found = record.read(path_of(results, case, seed))
     assert found.finished
     return [
-        {name: value for name, value in row.items() if name not in record.VOLATILE}
+        {name: value for name, value in row.items() if name not in (*record.VOLATILE, "commit", "dirty")}
         for row in (found.header, *found.rows)
     ]
 
@@ -64,6 +55,16 @@ def rows_of(results: Path, case: Case, seed: int = 0) -> list[dict[str, Any]]:
 def path_of(results: Path, case: Case, seed: int = 0) -> Path:
     trial = case.trial(seed)
     return record.record_path(results, trial.suite, trial.task, trial.entrant, seed)
+
+
+def kill_points(reference: Reference) -> list[tuple[str, int]]:
+    """Where the trial is killed, and from which step on; in the order in which it comes there."""
+    budget = reference.case.budget
+    ends = [row["step"] for row in reference.rows if row["kind"] == "episode"]
+    late = next((step for step in ends if step > budget / 2), ends[-1])
+    early = [("mid-episode", int(0.3 * budget)), ("while saving", int(0.45 * budget)), ("episode end", late)]
+    early.sort(key=lambda point: point[1])
+    return [("first step", 0), *early, ("last step", budget), ("final evaluation", budget)]
 
 
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
@@ -82,8 +83,8 @@ def test_a_trial_killed_anywhere_and_resumed_writes_the_record_of_one_that_ran_t
     reference: Reference, server: Server, tmp_path: Path
 ) -> None:
     case = reference.case
-    for point, share in POINTS.items():
-        ended = server.run(case.trial(), tmp_path, save_every=case.save_every, kill=point, at=int(share * case.budget))
+    for point, at in kill_points(reference):
+        ended = server.run(case.trial(), tmp_path, save_every=case.save_every, kill=point, at=at)
         assert ended.code == -signal.SIGKILL, f"the trial never came to {point!r}"
         saved = checkpoint.newest(record.work_folder(path_of(tmp_path, case)))
         assert saved is not None

@@ -236,6 +236,7 @@ OURS = ("agents", "baselines", "stable_baselines3", "tests")
 ELSEWHERE = {
     "start_time": "a clock",
     "_num_timesteps_at_start": "the steps before this process began",
+    "_last_original_obs": "read by off-policy methods only, and their observations are not normalised",
     "_door_env": "what the gate restores, and the generator of the action space, which the agent saves",
     "env": "the same",
     "_env": "the same",

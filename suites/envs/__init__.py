@@ -22,13 +22,20 @@ def build(env: str, options: Mapping[str, Any], action_repeat: int = 1) -> gym.E
 
 
 class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
-    """Holds each action for a number of steps, adds up the rewards, and stops where the episode stops."""
+    """Holds each action for a number of steps, adds up the rewards, and stops where the episode stops.
+
+    An environment that can hold an action itself (``hold(action, times)``) does: it need not draw what nobody sees.
+    """
 
     def __init__(self, env: gym.Env[Any, Any], times: int) -> None:
         super().__init__(env)
         self.times = times
+        self._hold = getattr(env, "hold", None)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        if self._hold is not None:
+            held: tuple[Any, SupportsFloat, bool, bool, dict[str, Any]] = self._hold(action, self.times)
+            return held
         total = 0.0
         for _ in range(self.times):
             obs, reward, terminated, truncated, info = self.env.step(action)

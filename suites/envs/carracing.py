@@ -81,7 +81,7 @@ def card(
             *(["crop to rows 0..83"] if crop_hud else []),
             *([f"resize to {size}x{size} (cv2.INTER_AREA)"] if resized else []),
             *(["grey (ITU-R 601)"] if grey else []),
-            *([f"stack {stack} frames, newest last"] if stack > 1 else []),
+            *([f"stack {stack} frames, one a decision, newest last"] if stack > 1 else []),
         ],
         "frame_skip": 1,
         "sticky": 0.0,

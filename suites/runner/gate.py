@@ -95,7 +95,10 @@ class Gate:
         return {
             "steps": self.steps,
             "episodes": list(self._episodes),
-            "running": {str(i): env.state() for i, env in enumerate(self._slots) if env is not None},
+            "running": {
+                **{str(i): running for i, running in self._waiting.items()},
+                **{str(i): env.state() for i, env in enumerate(self._slots) if env is not None},
+            },
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -156,7 +159,7 @@ class GatedEnv(gym.Env[Any, Any]):
         obs, reward, terminated, truncated, info = self._env_step(action)
         gate.steps += 1
         self._actions.append(action.copy() if type(action) is np.ndarray else action)
-        self._return += reward  # type: ignore[operator]
+        self._return += float(reward)  # a float32 would make the sum one, too
         if terminated or truncated:
             self._end()
         return obs, reward, terminated, truncated, info  # type: ignore[return-value]
@@ -197,7 +200,7 @@ class GatedEnv(gym.Env[Any, Any]):
         for action in state["actions"]:
             obs, reward, _, _, info = self._env_step(action)
             self._actions.append(action)
-            self._return += reward  # type: ignore[operator]
+            self._return += float(reward)
         self._running = True
         self._resumed = obs, info
 
