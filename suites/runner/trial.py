@@ -112,6 +112,7 @@ class Trial:
     def _header(self) -> dict[str, Any]:
         spec = self.spec
         conditions = protocol(spec)
+        config = json.loads(json.dumps(dataclasses.asdict(self.agent.config)))  # as read back: tuples become lists
         commit, dirty = provenance.commit()
         return {
             "kind": "header",
@@ -130,7 +131,7 @@ class Trial:
             "asked": record.asked(spec.model_dump(mode="json")),
             "protocol": conditions,
             "protocol_hash": protocol_hash(conditions),
-            "config": dataclasses.asdict(self.agent.config),
+            "config": config,
             "known": sorted(spec.known),
             "commit": commit,
             "dirty": dirty,
