@@ -62,10 +62,18 @@ def run(
     checkpoint_every: CheckpointEvery = 60.0,
     patience: Patience = 1800.0,
     retries: Retries = 3,
+    ray: Annotated[str | None, typer.Option(help="Spread over a Ray cluster: auto, local, or its address.")] = None,
+    gpus: Annotated[float, typer.Option(help="With --ray: the share of a GPU that each trial gets.")] = 0.0,
 ) -> None:
     """Run every trial that has no record yet; what was interrupted goes on from its last save."""
     loaded, trials = _trials(suite, task, entrant, seeds, device)
     count = os.cpu_count() or 1 if workers is None else workers
+    if ray is not None:
+        given = [("--task", task), ("--entrant", entrant), ("--seeds", [seeds] if seeds else None)]
+        chosen = [word for option, values in given for value in values or [] for word in (option, value)]
+        settings = [f"--checkpoint-every={checkpoint_every}", f"--patience={patience}", f"--retries={retries}"]
+        arguments = [str(loaded.path), f"--results={results.resolve()}", f"--device={device}", *chosen, *settings]
+        raise typer.Exit(_on_ray(trials, results, arguments, ray, count, gpus))
     _sweep(loaded, trials, results, count, checkpoint_every, patience, retries, wait_for_others=True)
 
 
@@ -144,6 +152,22 @@ def _seed_list(text: str) -> list[int]:
             raise ValueError(f"--seeds: expected numbers like 0,2 or 0-4, found {text!r}")
         seeds.extend(range(int(first), int(last or first) + 1))
     return seeds
+
+
+def _on_ray(
+    trials: list[TrialSpec], results: Path, arguments: list[str], address: str, workers: int, gpus: float
+) -> int:
+    from suites.runner.preflight import problems
+    from suites.runner.ray_workers import run_on_ray
+
+    if faults := problems(trials, results):
+        typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
+        raise typer.Exit(2)
+    try:
+        return run_on_ray(trials, results, arguments, address=address, workers=workers, gpus=gpus)
+    except ImportError:
+        typer.echo("--ray needs the extra `ray`: pip install -c constraints.txt -e '.[ray]'", err=True)
+        raise typer.Exit(2) from None
 
 
 def _sweep(

@@ -52,9 +52,11 @@ class Bars:
         self.total = self.progress.add_task("all", total=1.0, note="")
         self.bars: dict[str, TaskID] = {}
         self.next = 0.0
+        self.shown: Sweep | None = None
         self.progress.start()
 
     def update(self, sweep: Sweep) -> None:
+        self.shown = sweep
         if time.monotonic() < self.next:
             return
         self.next = time.monotonic() + 0.5
@@ -74,6 +76,9 @@ class Bars:
         self.progress.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
+        if self.shown is not None:  # leave the last state on the screen, not the one of half a second ago
+            self.next = 0.0
+            self.update(self.shown)
         self.progress.stop()
 
 
