@@ -36,6 +36,7 @@ class BudgetSpent(Exception):
     """
 
 
+@runtime_checkable
 class Door(Protocol):
     """The one way to real experience. Everything opened through it draws on one budget."""
 
@@ -65,6 +66,7 @@ class Door(Protocol):
         """
 
 
+@runtime_checkable
 class Report(Protocol):
     """A point at which the agent may be evaluated, saved, or stopped. O(1); may come every step.
 
@@ -75,6 +77,7 @@ class Report(Protocol):
     def __call__(self, metrics: Mapping[str, float] | None = None) -> None: ...
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Frozen behaviour for evaluation; holds its own recurrent state and its own random stream."""
 
@@ -88,6 +91,7 @@ class Policy(Protocol):
 PolicyMode = Literal["mode", "sample"]
 
 
+@runtime_checkable
 class Agent(Protocol):
     """A method under test. It owns its loop; the door owns the budget."""
 
