@@ -13,6 +13,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from agents.protocol import Agent, Problem
 from baselines import published
+from baselines.published import Rows
 from baselines.sb3 import Sb3Agent
 from baselines.sb3_policy import actor_critic
 
@@ -22,7 +23,7 @@ OBSERVATIONS = ("discrete", "vector", "image")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """None stands for the published setting of the environment: `baselines.published`, A2C."""
+    """None stands for the published setting of the environment: `PUBLISHED`, below."""
 
     n_envs: int | None = None  # environments stepped together
     n_steps: int | None = None  # steps of each environment in a rollout, which is one gradient step
@@ -43,9 +44,55 @@ class Config:
     ortho_init: bool | None = None  # orthogonal first weights
 
 
+# Published settings; `baselines.published` says how a row is found and where they come from.
+_NORMALIZED = {"normalize_obs": True, "normalize_reward": True}
+_GSDE = {"use_sde": True, "log_std_init": -2.0, "ortho_init": False}
+
+_A2C_ATARI = {"n_envs": 16, "ent_coef": 0.01, "vf_coef": 0.25, "tf_rmsprop": True, "clip_reward": True, "hidden": ()}
+PUBLISHED: Rows = {
+    "default": {  # SB3
+        "n_envs": 1,
+        "n_steps": 5,
+        "learning_rate": 7e-4,
+        "anneal_learning_rate": False,
+        "gamma": 0.99,
+        "gae_lambda": 1.0,
+        "ent_coef": 0.0,
+        "vf_coef": 0.5,
+        "max_grad_norm": 0.5,
+        "clip_reward": False,
+        "tf_rmsprop": False,
+        "normalize_obs": False,
+        "normalize_reward": False,
+        "use_sde": False,
+        "hidden": (64, 64),
+        "log_std_init": 0.0,
+        "ortho_init": True,
+    },
+    "vector": _NORMALIZED,  # the zoo's MuJoCo defaults
+    "tabular": {"n_envs": 8},
+    "atari": _A2C_ATARI,
+    "take_cover": _A2C_ATARI,
+    "carracing": {**_A2C_ATARI, "clip_reward": False},  # none published; the zoo's only settings from images
+    "CartPole": {"n_envs": 8, "normalize_obs": False, "normalize_reward": False},
+    "Acrobot": {"n_envs": 16},
+    "MountainCar": {"n_envs": 16},
+    "Pendulum": {
+        **_GSDE,
+        "n_envs": 8,
+        "n_steps": 8,
+        "anneal_learning_rate": True,
+        "gamma": 0.9,
+        "gae_lambda": 0.9,
+        "vf_coef": 0.4,
+    },
+    "Swimmer": {"gamma": 0.9999},
+}
+
+
 def make(problem: Problem, seed: int, **config: Any) -> Agent:
     published.require(problem, "A2C", ACTIONS, OBSERVATIONS)
-    filled = published.fill(Config(**config), published.A2C, problem)
+    filled = published.fill(Config(**config), PUBLISHED, problem)
     c = asdict(filled)
     published.require_rollout(problem, c["n_envs"], c["n_steps"])
     net: dict[str, Any] = {

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agents.protocol import Agent, Problem
 from baselines import published
+from baselines.published import Rows
 from baselines.sb3 import Sb3Agent
 from baselines.sb3_policy import Choose
 from baselines.sb3_replay import FrameReplay
@@ -25,7 +26,7 @@ OBSERVATIONS = ("discrete", "vector", "image")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """None stands for the published setting of the environment: `baselines.published`, DQN."""
+    """None stands for the published setting of the environment: `PUBLISHED`, below."""
 
     learning_rate: float | None = None  # Adam
     buffer_size: int | None = None  # transitions kept
@@ -57,9 +58,79 @@ def choose(model: BaseAlgorithm, generator: torch.Generator | None) -> Choose:
     return act
 
 
+# Published settings; `baselines.published` says how a row is found and where they come from.
+_DQN_CARTPOLE = {
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "buffer_size": 100_000,
+    "learning_starts": 1_000,
+    "target_update_interval": 10,
+    "train_freq": 256,
+    "gradient_steps": 128,
+    "exploration_fraction": 0.16,
+    "exploration_final_eps": 0.04,
+    "hidden": (256, 256),
+}
+_DQN_ATARI = {
+    "buffer_size": 100_000,
+    "learning_starts": 100_000,
+    "target_update_interval": 1_000,
+    "exploration_final_eps": 0.01,
+    "clip_reward": True,
+    "hidden": (),
+}
+PUBLISHED: Rows = {
+    "default": {  # SB3
+        "learning_rate": 1e-4,
+        "buffer_size": 1_000_000,
+        "learning_starts": 100,
+        "batch_size": 32,
+        "gamma": 0.99,
+        "train_freq": 4,
+        "gradient_steps": 1,
+        "target_update_interval": 10_000,
+        "exploration_fraction": 0.1,
+        "exploration_final_eps": 0.05,
+        "max_grad_norm": 10.0,
+        "clip_reward": False,
+        "hidden": (64, 64),
+    },
+    "vector": {},
+    "tabular": _DQN_CARTPOLE,
+    "atari": _DQN_ATARI,
+    "take_cover": _DQN_ATARI,
+    "carracing": {**_DQN_ATARI, "clip_reward": False},  # with discrete actions
+    "CartPole": _DQN_CARTPOLE,
+    "MountainCar": {
+        "learning_rate": 4e-3,
+        "batch_size": 128,
+        "buffer_size": 10_000,
+        "learning_starts": 1_000,
+        "gamma": 0.98,
+        "target_update_interval": 600,
+        "train_freq": 16,
+        "gradient_steps": 8,
+        "exploration_fraction": 0.2,
+        "exploration_final_eps": 0.07,
+        "hidden": (256, 256),
+    },
+    "Acrobot": {
+        "learning_rate": 6.3e-4,
+        "batch_size": 128,
+        "buffer_size": 50_000,
+        "learning_starts": 0,
+        "target_update_interval": 250,
+        "gradient_steps": -1,  # as many as steps since the last update
+        "exploration_fraction": 0.12,
+        "exploration_final_eps": 0.1,
+        "hidden": (256, 256),
+    },
+}
+
+
 def make(problem: Problem, seed: int, **config: Any) -> Agent:
     published.require(problem, "DQN", ACTIONS, OBSERVATIONS)
-    filled = published.fill(Config(**config), published.DQN, problem)
+    filled = published.fill(Config(**config), PUBLISHED, problem)
     c = asdict(filled)
     pixels = published.is_image(problem.observation_space)
 

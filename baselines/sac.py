@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents.protocol import Agent, Problem
 from baselines import published
+from baselines.published import Rows
 from baselines.sb3 import Sb3Agent
 from baselines.sb3_policy import Choose
 from baselines.sb3_replay import FrameReplay
@@ -22,7 +23,7 @@ OBSERVATIONS = ("discrete", "vector", "image")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """None stands for the published setting of the environment: `baselines.published`, SAC."""
+    """None stands for the published setting of the environment: `PUBLISHED`, below."""
 
     learning_rate: float | None = None  # Adam; of actor, critics and temperature
     buffer_size: int | None = None  # transitions kept
@@ -47,9 +48,31 @@ def choose(model: BaseAlgorithm, generator: torch.Generator | None) -> Choose:
     return act
 
 
+# Published settings; `baselines.published` says how a row is found and where they come from.
+PUBLISHED: Rows = {
+    "default": {  # SB3
+        "learning_rate": 3e-4,
+        "buffer_size": 1_000_000,
+        "learning_starts": 100,
+        "batch_size": 256,
+        "tau": 0.005,
+        "gamma": 0.99,
+        "train_freq": 1,
+        "gradient_steps": 1,
+        "hidden": (256, 256),
+    },
+    "vector": {"learning_starts": 10_000},  # the zoo's MuJoCo defaults
+    # None published from images (the zoo's CarRacing acts on a pre-trained autoencoder): SB3's, with a
+    # smaller buffer, because 1e6 transitions of 64x64x3 pixels are 25 GB.
+    "carracing": {"learning_starts": 1_000, "buffer_size": 50_000},
+    "Pendulum": {"learning_starts": 100, "learning_rate": 1e-3},
+    "Swimmer": {"gamma": 0.9999},
+}
+
+
 def make(problem: Problem, seed: int, **config: Any) -> Agent:
     published.require(problem, "SAC", ACTIONS, OBSERVATIONS)
-    filled = published.fill(Config(**config), published.SAC, problem)
+    filled = published.fill(Config(**config), PUBLISHED, problem)
     c = asdict(filled)
     pixels = published.is_image(problem.observation_space)
 

@@ -119,7 +119,7 @@ CASES = [
     ppo("cartpole", n_envs=3),
     ppo("pendulum", use_sde=True, sde_sample_freq=4),
     ppo("hopper", n_envs=3),
-    ppo("breakout", n_envs=3),
+    ppo("breakout", n_envs=3, batch_size=18),
     ppo("carracing"),
     ppo("take-cover"),
     a2c("maze"),

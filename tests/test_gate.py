@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from agents.protocol import BudgetSpent
 from results import record
 from suites.runner import checkpoint
-from suites.runner.gate import Gate, GatedEnv, GatedVector, evaluation_seed, training_seed
+from suites.runner.gate import Gate, GatedEnv, GatedVector
+from suites.runner.seeds import evaluation_seed, training_seed
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -83,17 +84,20 @@ def test_all_environments_together_take_exactly_the_budget(budget: int, num_envs
     gate, rows = gate_with(budget)
     rng = np.random.default_rng(seed)
     opened = [gate.open(count) if count else gate.open() for count in num_envs]
-    running = [None] * len(opened)
-    with pytest.raises(BudgetSpent):
+    begun = [False] * len(opened)
+
+    def act_until_refused() -> None:
         while True:
             i = int(rng.integers(len(opened)))
             count = num_envs[i]
-            if running[i] is None:
+            if not begun[i]:
                 opened[i].reset()
-                running[i] = True
+                begun[i] = True
             found = opened[i].step([action(rng) for _ in range(count)] if count else action(rng))
-            if not count and found[2]:
-                running[i] = None
+            begun[i] = bool(count) or not found[2]
+
+    with pytest.raises(BudgetSpent):
+        act_until_refused()
     assert gate.steps == Walk.taken == budget
     unfinished = sum(len(env._actions) for env in gate._slots if env is not None and env._running)
     assert sum(row["length"] for row in rows) + unfinished == budget

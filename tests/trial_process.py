@@ -156,9 +156,10 @@ def save_at_reports(trial: Any, every: int) -> None:
 
 def count_steps(trial: Any) -> Any:
     """Counts at the simulators themselves, beside the gate: the steps of all environments but the evaluation's."""
-    from suites import envs
+    import suites.envs
 
-    build, counters = envs.build, []
+    module: Any = suites.envs
+    build, counters = module.build, []
 
     def counted(*args: Any) -> Any:
         env = build(*args)
@@ -172,21 +173,25 @@ def count_steps(trial: Any) -> Any:
         env.step = stepped
         return env
 
-    envs.build = counted  # the trial builds the evaluation's first
+    module.build = counted  # the trial builds the evaluation's first
     return lambda: sum(taken[0] for taken in counters[1:])
 
 
 def install(point: str, at: int, trial: Any, results: Path) -> None:
     """Make this process die without warning at ``point``, at or after step ``at``."""
-    from results import record
-    from suites.runner import checkpoint
+    import suites.runner.checkpoint
+    from results.record import Writer
     from suites.runner.gate import GatedEnv
+
+    gated: Any = GatedEnv
+    writers: Any = Writer
+    saves: Any = suites.runner.checkpoint
 
     def die() -> None:
         tell(results, died_at=trial.gate.steps)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    step, write, save = GatedEnv.step, record.Writer.write, checkpoint.write
+    step, write, save = gated.step, writers.write, saves.write
 
     def first_step(env: Any, action: Any) -> Any:
         die()
@@ -221,11 +226,11 @@ def install(point: str, at: int, trial: Any, results: Path) -> None:
             die()
 
     if point in ("first step", "mid-episode", "last step"):
-        GatedEnv.step = {"first step": first_step, "mid-episode": mid_episode, "last step": last_step}[point]
+        gated.step = {"first step": first_step, "mid-episode": mid_episode, "last step": last_step}[point]
     elif point == "episode end":
-        record.Writer.write = episode_end
+        writers.write = episode_end
     elif point == "while saving":
-        checkpoint.write = while_saving
+        saves.write = while_saving
     elif point == "final evaluation":
         trial._tick = final_evaluation
     else:

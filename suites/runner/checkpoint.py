@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -69,9 +70,18 @@ def write(work: Path, number: int, state: dict[str, Any], record: bytes, save: C
         if not final.exists():  # another worker, taken for dead, may have come to the same point: then they are equal
             temporary.rename(final)
             sync_folder(work)
+    except Exception as error:
+        if _is_full(work):  # numpy and torch say so in words of their own, without the error's number
+            raise OSError(errno.ENOSPC, f"no room for a save ({error})", str(work)) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     clear(work, keep=number)
+
+
+def _is_full(folder: Path) -> bool:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize < 2**20 or status.f_favail == 0
 
 
 def clear(work: Path, keep: int | None = None) -> None:

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suites.runner.sweep import Display, Job, Sweep
+    from suites.runner.job import Job
+    from suites.runner.sweep import Display, Sweep
 
 EVERY = 30.0  # seconds between two plain lines
 

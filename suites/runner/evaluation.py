@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from agents.protocol import Policy
-from suites.runner.gate import evaluation_seed
+from suites.runner.seeds import evaluation_seed
 
 
 def play(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,24 +10,7 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 
 from agents.protocol import BudgetSpent
-
-_TRAIN, _EVALUATE = 0, 1
-_HALF = 2**30  # training seeds lie below it, evaluation seeds from it on: no episode is ever in both
-
-
-def training_seed(task: str, seed: int, env_index: int, episode: int) -> int:
-    """The reset seed of one training episode, the same for all entrants of a cell."""
-    return _draw(task, seed, _TRAIN, env_index, episode)
-
-
-def evaluation_seed(task: str, seed: int, episode: int) -> int:
-    """The reset seed of one evaluation episode: depends on task and seed alone."""
-    return _HALF + _draw(task, seed, _EVALUATE, 0, episode)
-
-
-def _draw(task: str, seed: int, *place: int) -> int:
-    sequence = np.random.SeedSequence(seed, spawn_key=(zlib.crc32(task.encode()), *place))
-    return int(sequence.generate_state(1)[0]) % _HALF
+from suites.runner.seeds import training_seed
 
 
 class Gate:

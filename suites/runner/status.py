@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +41,29 @@ def standing(trial: TrialSpec, results: Path) -> Standing:
         state, step, detail = "failed", failure["step"], failure["reason"]
     elif progress := _json(work / "progress.json"):
         step = progress["step"]
-        held = (work / "lease").exists()
+        held = _held(work)
         age = time.time() - (work / "progress.json").stat().st_mtime
         state = "running" if held else "interrupted"
         detail = progress["phase"] if held else "goes on when the suite is run again"
         if held and age > FRESH:
             detail += f", no sign of life for {age:.0f} s"
     return Standing(trial.task, trial.entrant, trial.seed, state, step, detail)
+
+
+def _held(work: Path) -> bool:
+    """Whether a worker has the trial; one that died on this machine holds nothing."""
+    import psutil
+    from filelock import SoftFileLease
+
+    from suites.runner.worker import LEASE
+
+    owner = SoftFileLease(work / "lease", lease_duration=LEASE).owner
+    if owner is None or owner.hostname != socket.gethostname():
+        return owner is not None
+    try:
+        return psutil.Process(owner.pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def print_status(trials: Sequence[TrialSpec], results: Path) -> None:
@@ -57,9 +75,11 @@ def print_status(trials: Sequence[TrialSpec], results: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("task", "entrant", "finished", "running", "interrupted", "failed", "waiting"):
         table.add_column(column, justify="left" if column in ("task", "entrant") else "right")
-    for cell in dict.fromkeys((one.task, one.entrant) for one in all_):
-        states = [one.state for one in all_ if (one.task, one.entrant) == cell]
-        counts = [states.count(state) for state in ("finished", "running", "interrupted", "failed", "waiting")]
+    cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for one in all_:
+        cells[one.task, one.entrant][one.state] += 1
+    for cell, states in cells.items():
+        counts = [states[state] for state in ("finished", "running", "interrupted", "failed", "waiting")]
         table.add_row(*cell, *(str(count) if count else "." for count in counts))
     console = Console(width=None if _terminal() else 110, highlight=False, markup=False)
     console.print(table)

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from results import record
+from suites.runner import checkpoint
+from suites.runner.job import Job
 from suites.runner.worker import BUSY, DISK_FULL, DONE, STOPPED, Order
 
 if TYPE_CHECKING:
     from suites.spec import TrialSpec
 
-ROOT = Path(__file__).resolve().parents[2]
 POLL = 0.1  # seconds between two looks at the running trials
 GRACE = 4.5  # seconds that trials have to save themselves after SIGTERM
-LAST_LINES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,41 +34,6 @@ class Settings:
     patience: float = 1800.0  # seconds without a sign of life after which a trial counts as hung
     retries: int = 3  # attempts in a row that may end without the trial having got further
     wait_for_others: bool = True  # stay until trials that another worker holds are done, too
-
-
-@dataclass
-class Job:
-    """A trial on its way through the sweep."""
-
-    spec: TrialSpec
-    path: Path
-    failures: int = 0
-    best: tuple[int, int] = (-1, -1)  # saves and steps at the last failure
-    not_before: float = 0.0
-    reason: str = ""
-    began: float = field(default=0.0)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.spec.task}/{self.spec.entrant}/{self.spec.seed}"
-
-    @property
-    def work(self) -> Path:
-        return record.work_folder(self.path)
-
-    def progress(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = json.loads((self.work / "progress.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return found
-
-    def last_lines(self) -> list[str]:
-        try:
-            return (self.work / "log.txt").read_text(errors="replace").splitlines()[-LAST_LINES:]
-        except OSError:
-            return []
 
 
 class Display(Protocol):
@@ -160,16 +123,7 @@ class Sweep:
             self._no_room(job, str(error))
             return
         with log:
-            job.process = subprocess.Popen(
-                [sys.executable, "-m", "suites.runner.worker", str(job.work)],
-                cwd=ROOT,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C reaches the sweep alone, which then asks its trials to stop
-            )
-        job.began = time.monotonic()
+            job.start(log)
         self.running.append(job)
 
     # -- watching --------------------------------------------------------------------------------------------------
@@ -210,6 +164,7 @@ class Sweep:
 
     def _finished(self, job: Job) -> None:
         self.elsewhere.discard(job.name)
+        checkpoint.clear(job.work)  # a worker killed right after it published had no time to
         self.done.append(job)
         self.display.say(f"done     {job.name}   {len(self.done)} of {len(self.jobs)}")
 
@@ -219,6 +174,7 @@ class Sweep:
         if job.path.exists():
             self._finished(job)
             return
+        self.elsewhere.discard(job.name)  # it was ours by now
         progress = job.progress()
         reached = (progress.get("saves", 0), progress.get("step", 0))
         job.failures = 1 if reached > job.best else job.failures + 1
@@ -231,7 +187,10 @@ class Sweep:
         lines = job.last_lines()
         self.failed.append(job)
         failure = {"reason": reason, "step": reached[1], "last_lines": lines}
-        record.write_atomically(job.work / "failed.json", json.dumps(failure, indent=1).encode())
+        try:
+            record.write_atomically(job.work / "failed.json", json.dumps(failure, indent=1).encode())
+        except OSError as error:
+            self._no_room(job, str(error))
         self.display.say(
             f"FAILED   {job.name}   {reason} at step {reached[1]:,}, {job.failures} times without getting further.\n"
             + "".join(f"    | {line}\n" for line in lines)
@@ -279,24 +238,8 @@ class Sweep:
             try:
                 record.summarise(self.settings.results / suite)
             except OSError as error:
-                self.display.say(f"summary.csv could not be written: {error}")
-
-
-def _environment() -> dict[str, str]:
-    """One thread for each numerical library, the reader's import path, and no display."""
-    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    own = [entry for entry in sys.path if entry and not entry.startswith((sys.prefix, sys.base_prefix))]
-    path = [str(ROOT), *own, os.getcwd()]
-    return {
-        **os.environ,
-        **dict.fromkeys(threads, "1"),
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
-        "PYTHONUNBUFFERED": "1",
-        "SDL_VIDEODRIVER": "dummy",
-        "SDL_AUDIODRIVER": "dummy",
-        "PYGAME_HIDE_SUPPORT_PROMPT": "1",
-        "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl"),
-    }
+                self.disk_full = True
+                self.display.say(f"summary.csv could not be written: {error}. Give the same command again.")
 
 
 def _free_bytes(folder: Path) -> int:

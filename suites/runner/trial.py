@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import json
 import os
@@ -18,10 +17,11 @@ from typing import Any
 from agents.protocol import Agent, BudgetSpent, Problem
 from results import record
 from suites import envs
-from suites.runner import checkpoint, provenance
+from suites.runner import checkpoint
 from suites.runner.evaluation import play, seed_globals, untouched_randomness
 from suites.runner.gate import Gate
-from suites.spec import TrialSpec, protocol, protocol_hash
+from suites.runner.header import header_of, refuse_other_trial
+from suites.spec import TrialSpec
 
 LOSS_ROWS = 500  # rows of losses that a trial writes, at most
 
@@ -91,13 +91,13 @@ class Trial:
         self._finish()
 
     def _begin_or_resume(self) -> None:
-        header = self._header()
+        header = header_of(self.spec, self.agent)
         saved = checkpoint.newest(self.work)
         if saved is None:
             already = record.encode(header)
         else:
             already = saved.record()
-            _same_trial(json.loads(already.split(b"\n", 1)[0]), header, self.work)
+            refuse_other_trial(json.loads(already.split(b"\n", 1)[0]), header, self.work)
             state = saved.state()
             self.gate.restore(state["gate"])
             self.next_mark, self.saves = state["next_mark"], state["saves"]
@@ -108,36 +108,6 @@ class Trial:
         for left in self.work.glob("rows-*.jsonl"):
             left.unlink()
         self.rows = record.Writer(self.work / f"rows-{os.getpid()}.jsonl", already)
-
-    def _header(self) -> dict[str, Any]:
-        spec = self.spec
-        conditions = protocol(spec)
-        config = json.loads(json.dumps(dataclasses.asdict(self.agent.config)))  # as read back: tuples become lists
-        commit, dirty = provenance.commit()
-        return {
-            "kind": "header",
-            "schema": record.SCHEMA,
-            "suite": spec.suite,
-            "task": spec.task,
-            "entrant": spec.entrant,
-            "seed": spec.seed,
-            "env": spec.env,
-            "agent": spec.agent,
-            "budget": spec.budget,
-            "action_repeat": spec.action_repeat,
-            "metric": spec.metric,
-            "threshold": spec.threshold,
-            "score": spec.score.model_dump() if spec.score else None,
-            "asked": record.asked(spec.model_dump(mode="json")),
-            "protocol": conditions,
-            "protocol_hash": protocol_hash(conditions),
-            "config": config,
-            "known": sorted(spec.known),
-            "commit": commit,
-            "dirty": dirty,
-            "packages": provenance.versions(provenance.PACKAGES),
-            "machine": provenance.machine(spec.device),
-        }
 
     # -- the report: evaluate, save, stop --------------------------------------------------------------------------
 
@@ -246,15 +216,3 @@ def _granted(spec: TrialSpec, family: ModuleType) -> dict[str, Any]:
             f"but {spec.entrant} is to be given {missing}: take it out of `known` in the suite file."
         )
     return {name: offered[name] for name in spec.known}
-
-
-def _same_trial(before: dict[str, Any], now: dict[str, Any], work: Path) -> None:
-    """A checkpoint is resumed only by the trial that wrote it."""
-    fields = ("env", "agent", "budget", "action_repeat", "asked", "config", "known", "protocol_hash")
-    changed = [f"{name}: {before[name]!r} -> {now[name]!r}" for name in fields if before[name] != now[name]]
-    if changed:
-        raise ValueError(
-            "the trial was begun under other conditions:\n  "
-            + "\n  ".join(changed)
-            + f"\nRestore them, give the entrant another name, or remove {work} to begin anew."
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -53,7 +54,8 @@ def watch(trial: Trial, parent: int, interval: float = 1.0) -> threading.Thread:
                     if rows := getattr(trial, "rows", None):
                         rows.flush()
                 except (OSError, ValueError):
-                    pass  # no room, or the rows are published by now: progress is a courtesy, the record is not
+                    # No room, or the rows are published by now: progress is a courtesy, the record is not.
+                    temporary.unlink(missing_ok=True)
             if os.getppid() != parent:
                 trial.stop = True
                 orphaned += 1
@@ -73,10 +75,22 @@ def main(work: Path) -> int:
         lease.acquire(timeout=0)
     except Timeout:
         return BUSY
+    except OSError as error:
+        return _failure(error)
     try:
         return _run(work)
+    except Exception as error:
+        return _failure(error)
     finally:
         lease.release()
+
+
+def _failure(error: Exception) -> int:
+    """The exit code for ``error``, which goes to the log if that has room for it."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return DISK_FULL if full else FAILED
 
 
 def _run(work: Path) -> int:
@@ -102,17 +116,12 @@ def _run(work: Path) -> int:
         trial.run()
     except Stop:
         return STOPPED
-    except OSError as error:
-        traceback.print_exc()
-        return DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else FAILED
-    except Exception:
-        traceback.print_exc()
-        return FAILED
     return DONE
 
 
 if __name__ == "__main__":
     code = main(Path(sys.argv[1]).resolve())
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # a full disk
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)  # simulators and thread pools are not waited for: the record is published

@@ -1,0 +1,60 @@
+"""A record's first row, and the check that a checkpoint belongs to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from agents.protocol import Agent
+from results import record
+from suites.runner import provenance
+from suites.spec import TrialSpec, protocol, protocol_hash
+
+
+def header_of(spec: TrialSpec, agent: Agent) -> dict[str, Any]:
+    """What a reader must know to read the rows: the trial, its conditions, its settings, where it ran."""
+    conditions = protocol(spec)
+    config = json.loads(json.dumps(dataclasses.asdict(agent.config)))  # as read back: tuples become lists
+    commit, dirty = provenance.commit()
+    return {
+        "kind": "header",
+        "schema": record.SCHEMA,
+        "suite": spec.suite,
+        "task": spec.task,
+        "entrant": spec.entrant,
+        "seed": spec.seed,
+        "env": spec.env,
+        "agent": spec.agent,
+        "budget": spec.budget,
+        "action_repeat": spec.action_repeat,
+        "metric": spec.metric,
+        "threshold": spec.threshold,
+        "score": spec.score.model_dump() if spec.score else None,
+        "asked": record.asked(spec.model_dump(mode="json")),
+        "protocol": conditions,
+        "protocol_hash": protocol_hash(conditions),
+        "config": config,
+        "known": sorted(spec.known),
+        "commit": commit,
+        "dirty": dirty,
+        "packages": provenance.versions(provenance.PACKAGES),
+        "machine": provenance.machine(spec.device),
+    }
+
+
+def refuse_other_trial(before: dict[str, Any], now: dict[str, Any], work: Path) -> None:
+    """A checkpoint is resumed only by the trial that wrote it.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    fields = ("env", "agent", "budget", "action_repeat", "asked", "config", "known", "protocol_hash")
+    changed = [f"{name}: {before[name]!r} -> {now[name]!r}" for name in fields if before[name] != now[name]]
+    if changed:
+        raise ValueError(
+            "the trial was begun under other conditions:\n  "
+            + "\n  ".join(changed)
+            + f"\nRestore them, give the entrant another name, or remove {work} to begin anew."
+        )
