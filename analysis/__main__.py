@@ -1,18 +1,26 @@
-"""Command line of the analysis: table, curves."""
+"""Command line of the analysis: records in; tables, figures, verdicts and a report out."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from analysis.trials import Results
-
-ROOT = Path(__file__).resolve().parents[1]
-PIPE_WIDTH = 100  # columns where no terminal says how many it has
+from analysis import drawings, exchange
+from analysis.command import (
+    PIPE_WIDTH,
+    ROOT,
+    Folder,
+    SuiteName,
+    TableOut,
+    Tasks,
+    load_or_stop,
+    stop,
+    terminal_width,
+    write_or_stop,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,15 +29,11 @@ app = typer.Typer(
     help="Tables and figures from what the trials of a suite left behind.",
 )
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A shipped suite's name, or a path to your own .yaml.")]
-Folder = Annotated[Path, typer.Option("--results", help="Folder that holds all results.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given several times.")]
 Form = Annotated[
-    Literal["terminal", "markdown", "csv"],
+    Literal["terminal", "markdown", "csv", "latex"],
     typer.Option("--format", help="terminal also writes table.md beside the records."),
 ]
-TableOut = Annotated[Path | None, typer.Option("--out", help="Write the table into this file and print its path.")]
-FigureOut = Annotated[Path | None, typer.Option("--out", help="Folder for the figures, if not beside the records.")]
+AggregateForm = Annotated[Literal["terminal", "markdown", "csv"], typer.Option("--format")]
 
 
 @app.command()
@@ -41,71 +45,151 @@ def table(
     task: Tasks = None,
 ) -> None:
     """Compare the entrants of a suite: final scores, sample efficiency, and every hole with its reason."""
-    found = _load(suite, results, task)
+    found = load_or_stop(suite, results, task)
     from analysis.cells import tidy_csv
+    from analysis.latex import latex
     from analysis.tables import markdown, terminal
 
     if form == "csv":
         text = tidy_csv(found)
     elif form == "markdown":
         text = markdown(found)
+    elif form == "latex":
+        text = latex(found)
     else:
         on_screen = sys.stdout.isatty() and out is None
-        text = terminal(found, width=_width() if on_screen else PIPE_WIDTH, colour=on_screen)
+        text = terminal(found, width=terminal_width() if on_screen else PIPE_WIDTH, colour=on_screen)
     if out is not None:
-        _write(out, text)
+        write_or_stop(out, text)
         return
     typer.echo(text, nl=False)
     if form == "terminal" and not task:  # a part of the suite must not take the place of the whole
-        _write(found.folder / "table.md", markdown(found))
+        write_or_stop(found.folder / "table.md", markdown(found))
+
+
+app.command()(drawings.curves)
+app.command()(drawings.figures)
+app.command()(drawings.report)
 
 
 @app.command()
-def curves(suite: SuiteName, results: Folder = ROOT / "results", out: FigureOut = None, task: Tasks = None) -> None:
-    """Draw the learning curves of a suite, as PNG and SVG."""
-    found = _load(suite, results, task)
-    from analysis.figures import write
+def aggregate(
+    suite: SuiteName,
+    results: Folder = ROOT / "results",
+    form: AggregateForm = "terminal",
+    out: TableOut = None,
+    task: Tasks = None,
+) -> None:
+    """Compare entrants over the tasks of a suite: IQM and kin, probability of improvement, ratios of steps needed."""
+    found = load_or_stop(suite, results, task)
+    from analysis.comparison import compare, tidy_csv
+    from analysis.comparison_tables import markdown, terminal
 
-    name = "-".join(["curves", *(task or [])])
+    said = compare(found)
+    if not said.fields and not said.races:
+        raise stop(
+            f"expected a task of {found.suite} with a `score`, or two entrants on one task, found neither. "
+            "Declare `score: { zero: ..., one: ... }` in the suite file.",
+            2,
+        )
+    if form == "csv":
+        text = tidy_csv(found, said)
+    elif form == "markdown":
+        text = markdown(found, said)
+    else:
+        on_screen = sys.stdout.isatty() and out is None
+        text = terminal(found, said, width=terminal_width() if on_screen else PIPE_WIDTH, colour=on_screen)
+    if out is not None:
+        write_or_stop(out, text)
+    else:
+        typer.echo(text, nl=False)
+
+
+@app.command()
+def gate(
+    suite: SuiteName,
+    against: Annotated[Path, typer.Option(help="Results folder with the recorded scores: it holds <suite>/...")],
+    results: Folder = ROOT / "results",
+    alpha: Annotated[float, typer.Option(help="Probability that anything unchanged is called a regression.")] = 0.05,
+    drop: Annotated[float, typer.Option(help="Standard deviations that each test alone must be able to see.")] = 1.5,
+    task: Tasks = None,
+    entrant: Annotated[list[str] | None, typer.Option(help="Only this entrant; may be given several times.")] = None,
+    waivers: Annotated[Path | None, typer.Option(help="YAML list of waived cells: cell, reason, expires.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the verdicts as JUnit XML into this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write them as markdown into this file.")] = None,
+) -> None:
+    """Have scores dropped? Ends with 0 passed, 3 regression, 5 not tested (too few seeds, missing), 2 can't be read."""
+    from analysis import gate_output
+    from analysis.gate import gate_from_files
+    from analysis.sides import GateError
+
     try:
-        paths = write(found, (out or found.folder / "figures") / name)
-    except OSError as error:
-        raise _stop(f"expected to write the figures, found: {error}. Choose another folder with --out.", 4) from None
-    for path in paths:
-        typer.echo(str(path))
+        found = gate_from_files(suite, results, against, alpha, drop, task or None, entrant or None, waivers)
+    except GateError as error:
+        raise stop(str(error), 2) from None
+    typer.echo(gate_output.terminal(found), nl=False)
+    if junit is not None:
+        write_or_stop(junit, gate_output.junit(found).decode())
+    if markdown is not None:
+        write_or_stop(markdown, gate_output.markdown(found))
+    raise typer.Exit(found.exit_code)
 
 
-def _load(suite: str, results: Path, tasks: list[str] | None) -> Results:
-    from analysis.load import LoadError, load
-    from analysis.protocols import UnlikeProtocols
-    from suites.spec import SuiteError
+@app.command()
+def claims(
+    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="If none: all shipped.")] = None,
+    results: Folder = ROOT / "results",
+    form: Annotated[Literal["terminal", "markdown"], typer.Option("--format")] = "terminal",
+    out: TableOut = None,
+) -> None:
+    """What the records say to the published claims of suites: ours, theirs, the test, the verdict, what differs."""
+    from analysis import claim_tables
+    from analysis.claims import judge_recorded
+    from analysis.load import LoadError
+    from suites.spec import SuiteError, shipped_suites
 
     try:
-        return load(suite, results, tasks or ())
-    except (LoadError, UnlikeProtocols, SuiteError) as error:
-        raise _stop(str(error), 2) from None
+        verdicts = judge_recorded(suites or [path.stem for path in shipped_suites()], results)
+    except (SuiteError, LoadError) as error:
+        raise stop(str(error), 2) from None
+    width = terminal_width() if sys.stdout.isatty() and out is None else PIPE_WIDTH
+    text = claim_tables.markdown(verdicts) if form == "markdown" else claim_tables.terminal(verdicts, width)
+    if out is not None:
+        write_or_stop(out, text)
+    else:
+        typer.echo(text, nl=False)
 
 
-def _write(path: Path, text: str) -> None:
-    from results.record import write_atomically
+@app.command()
+def published(
+    paper: Annotated[str, typer.Option(help="Part of a paper's name, of its arXiv number, or of a row's id.")] = "",
+    env: Annotated[str, typer.Option(help="Part of an environment's name, there or in gymnasium.")] = "",
+    method: Annotated[str, typer.Option(help="Part of a method's name.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 20,
+    check: Annotated[bool, typer.Option(help="Hold published aggregates against published scores instead.")] = False,
+) -> None:
+    """Find published scores: each with what its spread means, n, budget, source, and the id that claims name."""
+    from analysis import published as scores
+    from analysis.published_lines import lines
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise _stop(f"expected to write {path}, found: {error}. Choose another file with --out.", 4) from None
-    typer.echo(f"written: {path}", err=True)
+        rows = scores.load_published()
+    except scores.PublishedError as error:
+        raise stop(str(error), 2) from None
+    if check:
+        from analysis.published_check import checks
+
+        typer.echo("\n".join(map(str, checks(rows))))
+        return
+    typer.echo("\n".join(lines(found := scores.select(rows, paper=paper, env=env, method=method), limit)))
+    for option, near in scores.near_names(rows, paper=paper, env=env, method=method).items() if not found else ():
+        typer.echo(f"no --{option} has that in its name" + (f"; did you mean {near}?" if near else ""), err=True)
+    if not found:
+        raise typer.Exit(1)
 
 
-def _width() -> int:
-    from shutil import get_terminal_size
-
-    return get_terminal_size((PIPE_WIDTH, 24)).columns
-
-
-def _stop(message: str, code: int) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(code)
+app.command("import")(exchange.import_)
+app.command("export")(exchange.export)
 
 
 if __name__ == "__main__":

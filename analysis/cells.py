@@ -103,7 +103,8 @@ def _csv_row(results: Results, cell: Cell) -> dict[str, object]:
     task, final, reward = cell.task, cell.final, cell.reward
     row: dict[str, object] = {
         "suite": results.suite, "task": task.name, "entrant": cell.entrant,
-        "known": ";".join(results.entrants[cell.entrant]), "protocol": task.protocol, "metric": task.metric,
+        "known": ";".join(results.entrants[cell.entrant]), "metric": task.metric,
+        "protocol": "imported" if cell.entrant in results.imported else task.protocol,
         "budget": task.budget, "frames": task.frames, "n": len(cell.seeds), "expected": cell.expected,
         "seeds": _joined(cell.seeds), "values": _joined(cell.values), "rewards": _joined(cell.rewards),
         "threshold": _exact(task.threshold),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from analysis import scores
 from analysis.curves import Curves, curves, reference_lines
+from analysis.figures_page import LINE, SMALL, heading, save
 from analysis.trials import Results, TaskFacts
 
 if TYPE_CHECKING:
@@ -28,30 +29,11 @@ DASHES: tuple[Literal["-", "--", ":", "-."], ...] = (
     "-.",
 )
 PANEL = (5.0, 3.1)  # inches, what stands beside it included in the width
-SMALL = 7.5  # points
-LINE = 0.145  # inches between two lines of small text
-
-RC: dict[Any, Any] = {
-    "font.size": 9.0, "axes.titlesize": 9.5, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6, "legend.frameon": False,
-    "svg.hashsalt": "mbrl-bench", "svg.fonttype": "path", "text.parse_math": False,
-}  # fmt: skip
 
 
 def write(results: Results, stem: Path) -> list[Path]:
-    """Write ``stem``.png and ``stem``.svg, the same bytes whenever the records are the same."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import style
-
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
-    with style.context("default"), matplotlib.rc_context(RC):
-        figure = draw(results)
-        figure.savefig(png, dpi=150, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None, "Creator": None})
-    return [png, svg]
+    """Write ``stem``.png and ``stem``.svg."""
+    return save(lambda: draw(results), stem)
 
 
 def draw(results: Results) -> Figure:
@@ -62,8 +44,7 @@ def draw(results: Results) -> Figure:
     across = 1 if len(tasks) == 1 else 2 if len(tasks) in (2, 4) else 3
     down = -(-len(tasks) // across)
     wide = max(PANEL[0] * across, 6.4)
-    title = textwrap.wrap(results.title, int(wide * 9.5))
-    title = textwrap.wrap(results.title, -(-len(results.title) // max(len(title), 1)) + 6)  # lines of about one length
+    title = heading(results.title, wide)
     said = [line for one in caption(results) for line in textwrap.wrap(one, int(wide * 15.5))]
     names = [name for name in results.entrants if any(results.expected(task.name, name) for task in tasks)]
     sizes = [0.75 + 0.085 * len(results.label(name)) for name in names]
@@ -116,7 +97,7 @@ def _panel(axes: Axes, results: Results, task: TaskFacts) -> None:
         name: curves(task, trials) for name in results.entrants if (trials := results.trials.get((task.name, name)))
     }
     drawn = {name: of for name, of in found.items() if np.isfinite(of.seeds).any()}
-    under = f"{task.length}; {_seeds(results, task)}"
+    under = f"{task.length}; {seed_counts(results, task)}"
     if bare := [name for name in found if name not in drawn]:
         under += f"; no curve: {', '.join(bare)}"
     axes.set_title(f"{task.name}\n", loc="left", weight="bold")
@@ -137,7 +118,7 @@ def _panel(axes: Axes, results: Results, task: TaskFacts) -> None:
     _ticks(axes.yaxis)
 
 
-def _seeds(results: Results, task: TaskFacts) -> str:
+def seed_counts(results: Results, task: TaskFacts) -> str:
     """`n=5 (ppo 4 of 5)`; where more are short of seeds, the range."""
     counts = {
         name: (len(results.trials.get((task.name, name), ())), expected)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analysis.imported import is_imported, mark, strays, unfit
+from analysis.index import EPISODE, EVALUATION, Columns, Index, parsed
 from analysis.protocols import refuse_unlike, spoken
-from analysis.scores import Array
+from analysis.shelf import folders, scan, why_unfinished
 from analysis.trials import Hole, Key, Results, TaskFacts, Trial
-from results.record import Record, RecordError, read
+from results.record import RecordError
 from suites.faults import nearest
 from suites.spec import Suite, difference, load_suite, shipped_suites
 
@@ -34,14 +34,18 @@ def load(name: str, results: Path = Path("results"), tasks: Sequence[str] = ()) 
     suite = _declared(name, results)
     stem = suite.name if suite else name
     folder = results / stem
-    found = dict(_scan(folder))
+    found = dict(scan(folder))
     expected = [(t.task, t.entrant, t.seed) for t in suite.trials()] if suite else sorted(found)
     names = list(suite.tasks) if suite else list(dict.fromkeys(key[0] for key in expected))
     for task in tasks:
         if task not in names:
             raise LoadError(f"expected a task of {stem} ({', '.join(names)}), found {task!r}.{_nearest(task, names)}")
     names = [task for task in names if not tasks or task in tasks]
-    entrants = list(suite.entrants) if suite else sorted({key[1] for key in expected})
+    index = Index(folder)
+    if suite:
+        declared = set(expected)
+        expected += strays({key: path for key, path in found.items() if key not in declared}, names, index.read)
+    entrants = list(dict.fromkeys([*(suite.entrants if suite else ()), *sorted({key[1] for key in expected})]))
     expected = [key for key in expected if key[0] in names]
     if not any(key in found for key in expected):
         raise LoadError(
@@ -55,18 +59,20 @@ def load(name: str, results: Path = Path("results"), tasks: Sequence[str] = ()) 
     )  # fmt: skip
     if suite is None:
         shown.notes.append(f"no suite file {stem}.yaml was found: a trial that left nothing behind is not listed")
-    _collect(shown, expected, found, suite)
+    _collect(shown, expected, found, suite, index)
+    index.save({f"{task}/{entrant}/{path.name}" for (task, entrant, _), path in found.items()})
     for task in names:
         of_task = [trial for key, cell in shown.trials.items() if key[0] == task for trial in cell]
         refuse_unlike(task, of_task)
         if suite or of_task:
-            shown.tasks[task] = _facts(shown, task, suite, of_task[0].header if of_task else {})
+            shown.tasks[task] = _facts(shown, task, suite, of_task)
     if not shown.tasks:
         raise LoadError(
             "\n  ".join([f"expected a record that can be read below {folder}, found:", *shown.hole_lines()])
         )
     for entrant in entrants:
         shown.entrants[entrant] = _known(shown, entrant, suite)
+    mark(shown)
     _note_strays(shown, set(found) - set(expected), tasks)
     return shown
 
@@ -79,7 +85,7 @@ def _declared(name: str, results: Path) -> Suite | None:
         return load_suite(name)
     if (results / name).is_dir():
         return None
-    recorded = {Path(folder).name for folder in _folders(results) if any(Path(folder).glob("*/*/*.jsonl"))}
+    recorded = {Path(folder).name for folder in folders(results) if any(Path(folder).glob("*/*/*.jsonl"))}
     names = sorted({*shipped, *recorded})
     raise LoadError(
         f"expected the name or the file of a suite, found {name!r}.{_nearest(name, names)} "
@@ -92,30 +98,15 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {near!r}?" if near else ""
 
 
-def _scan(folder: Path) -> Iterator[tuple[Key, Path]]:
-    """Records, and for trials without one the folders that they run in."""
-    for task in _folders(folder):
-        for entrant in _folders(task):
-            names = {entry.name: entry.path for entry in os.scandir(entrant)}
-            for name, path in names.items():
-                stem, _, suffix = name.partition(".")
-                if stem.isdigit() and (suffix == "jsonl" or (suffix == "work" and f"{stem}.jsonl" not in names)):
-                    yield (os.path.basename(task), os.path.basename(entrant), int(stem)), Path(path)
-
-
-def _folders(folder: str | Path) -> list[str]:
-    if not os.path.isdir(folder):
-        return []
-    return sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
-
-
-def _collect(shown: Results, expected: Iterable[Key], found: Mapping[Key, Path], suite: Suite | None) -> None:
+def _collect(
+    shown: Results, expected: Iterable[Key], found: Mapping[Key, Path], suite: Suite | None, index: Index
+) -> None:
     """Every expected trial into ``shown``, as data or as a hole."""
     for key in expected:
         task, entrant, seed = key
         declared = suite.tasks[task] if suite else None
         metric, curve = (declared.metric, declared.curve) if declared else (None, "evaluation")
-        outcome = trial_or_reason(key, found.get(key), shown.folder, metric, curve)
+        outcome = trial_or_reason(key, found.get(key), shown.folder, metric, curve, index.read)
         if isinstance(outcome, str):
             shown.holes.append(Hole(task=task, entrant=entrant, seed=seed, reason=outcome))
             continue
@@ -130,8 +121,13 @@ def _collect(shown: Results, expected: Iterable[Key], found: Mapping[Key, Path],
             shown.notes.append(f"{task} / {entrant} / seed {seed}: not finite when evaluated at step {bad[0]:,.0f}")
 
 
-def _facts(shown: Results, task: str, suite: Suite | None, header: Mapping[str, Any]) -> TaskFacts:
-    """What was run is told by the records; what only reading needs (threshold, score, curve) by the suite file."""
+def _facts(shown: Results, task: str, suite: Suite | None, trials: Sequence[Trial]) -> TaskFacts:
+    """What was run is told by the records; what only reading needs (threshold, score, curve) by the suite file.
+
+    Imported records tell it only where there is nothing else.
+    """
+    native = [trial.header for trial in trials if not is_imported(trial)]
+    header = native[0] if native else trials[0].header if trials and not suite else {}
     told: dict[str, Any] = {}
     if suite:
         declared = suite.tasks[task]
@@ -153,7 +149,7 @@ def _facts(shown: Results, task: str, suite: Suite | None, header: Mapping[str, 
         threshold=facts["threshold"],
         score=(facts["score"]["zero"], facts["score"]["one"]) if facts["score"] else None,
         curve=facts["curve"],
-        protocol=header.get("protocol_hash"),
+        protocol=trials[0].header["protocol_hash"] if trials and not native else header.get("protocol_hash"),
     )
 
 
@@ -162,7 +158,7 @@ def _known(shown: Results, entrant: str, suite: Suite | None) -> tuple[str, ...]
     for (_, of), cell in shown.trials.items():
         if of == entrant:
             return tuple(cell[0].header["known"])
-    return tuple(suite.entrants[entrant].known) if suite else ()
+    return tuple(suite.entrants[entrant].known) if suite and entrant in suite.entrants else ()
 
 
 def _note_strays(shown: Results, strays: set[Key], tasks: Sequence[str]) -> None:
@@ -171,80 +167,59 @@ def _note_strays(shown: Results, strays: set[Key], tasks: Sequence[str]) -> None
         shown.notes.append(f"left out, for the suite does not declare them: {', '.join(listed)}")
 
 
-def trial_or_reason(key: Key, path: Path | None, folder: Path, metric: str | None, curve: str) -> Trial | str:
+def trial_or_reason(
+    key: Key,
+    path: Path | None,
+    folder: Path,
+    metric: str | None,
+    curve: str,
+    read: Callable[[Path], Columns | None] = parsed,
+) -> Trial | str:
     """Read the trial ``key`` from its record or from the folder it runs in; ``folder`` is the suite's.
 
-    ``metric`` None: the one that the record names.
+    ``metric`` None: the one that the record names. ``read``: by an index, where there is one.
     """
     if path is None:
         return "missing"
     if path.suffix == ".work":
-        return _why_unfinished(path)
-    shown = path.relative_to(folder)
+        return why_unfinished(path)
     try:
-        record = read(path)
+        columns = read(path)
     except (RecordError, OSError) as error:
-        return f"unreadable record: {str(error).replace(str(path), str(shown))}"
-    if not record.finished:
-        return f"torn record {shown}: expected a last row `end`, found none"
-    header = record.header
+        return f"unreadable record: {str(error).replace(str(path), str(path.relative_to(folder)))}"
+    if columns is None:
+        return f"torn record {path.relative_to(folder)}: expected a last row `end`, found none"
+    header = columns.header
     if (header["task"], header["entrant"], header["seed"]) != key:
         identity = f"{header['task']}/{header['entrant']}/{header['seed']}"
-        return f"misplaced record {shown}: its header says that it is {identity}"
-    return _numbers(key, record, metric or header.get("metric", "return"), curve)
+        return f"misplaced record {path.relative_to(folder)}: its header says that it is {identity}"
+    if reason := unfit(columns, curve):
+        return reason
+    return _numbers(key, columns, metric or header.get("metric", "return"), curve)
 
 
-def _numbers(key: Key, record: Record, metric: str, curve: str) -> Trial | str:
-    rows = list(record.of("evaluation"))
-    if not rows or not rows[-1]["final"]:
+def _numbers(key: Key, columns: Columns, metric: str, curve: str) -> Trial | str:
+    rows = dict(zip(EVALUATION, columns.evaluation, strict=True))
+    training = dict(zip(EPISODE, columns.episode, strict=True))
+    if not rows["step"].size or not rows["final"][-1]:
         return "finished without a final evaluation"
-    values = [[math.nan if one is None else one for one in row[f"{metric}s"]] for row in rows]
-    means = [sum(of) / len(of) for of in values]
-    if not math.isfinite(means[-1]):
+    value = rows[f"{metric}_mean"]
+    if not rows[f"{metric}s"][-1]:
+        return f"the final evaluation has no {metric}s"
+    if not math.isfinite(value[-1]):
         return f"the final evaluation has a {metric} that is not finite"
-    training = list(record.of("episode"))
-    returns = [math.nan if row["return"] is None else row["return"] for row in training]
-    if curve == "cumulative" and not all(map(math.isfinite, returns)):
+    if curve == "cumulative" and not np.isfinite(training["return"]).all():
         return "a training episode has a return that is not finite"
     return Trial(
         task=key[0],
         entrant=key[1],
         seed=key[2],
-        header=record.header,
-        step=_floats(row["step"] for row in rows),
-        value=_floats(means),
-        sd=_floats(map(_sd, values, means)),
-        count=_floats(map(len, values)),
-        episode_step=_floats(row["step"] for row in training),
-        episode_return=_floats(returns),
-        episode_length=_floats(row["length"] for row in training),
+        header=columns.header,
+        step=rows["step"],
+        value=value,
+        sd=rows[f"{metric}_sd"],
+        count=rows[f"{metric}s"],
+        episode_step=training["step"],
+        episode_return=training["return"],
+        episode_length=training["length"],
     )
-
-
-def _sd(values: list[float], mean: float) -> float:
-    """The sample's standard deviation; plain Python, for numpy takes ten times as long over so few numbers."""
-    if len(values) < 2:
-        return math.nan
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
-def _floats(values: Iterable[float]) -> Array:
-    return np.fromiter(values, dtype=np.float64)
-
-
-def _why_unfinished(work: Path) -> str:
-    if failure := _json(work / "failed.json"):
-        return f"failed: {' '.join(str(failure.get('reason', 'no reason given')).split())}"
-    progress = _json(work / "progress.json")
-    if "step" in progress and "budget" in progress:
-        return f"unfinished at step {progress['step']:,} of {progress['budget']:,}"
-    return "unfinished: started, no progress reported yet"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A small file of a running trial; empty while it is not there or just being written."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from analysis import scores
 from analysis.cells import Cell, cells
@@ -23,6 +24,7 @@ class Column:
     head: tuple[str, ...]
     entries: tuple[str, ...]
     best: frozenset[int]
+    merits: tuple[float | None, ...]  # by which entrants are ranked here, more is better; None: no number
     legend: str  # what the entries are; said once below the tables
 
     @property
@@ -41,16 +43,16 @@ def terminal(results: Results, *, width: int, colour: bool) -> str:
     page = Console(file=io.StringIO(), width=width, force_terminal=colour, highlight=False, markup=False)
     page.print(Text(results.title, style="bold"))
     labels = [results.label(entrant) for entrant in results.entrants]
-    for columns in _pages(results, width - 2):
+    for columns in pages(results, width - 2):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("")
         for column in columns:
             table.add_column(Text("\n".join(column.head)), justify="right")
-        for row, label in enumerate(labels):
+        for row in met(columns):
             entries = [Text(c.entries[row], style="bold" if row in c.best else "") for c in columns]
-            table.add_row(Text(label), *entries)
+            table.add_row(Text(labels[row]), *entries)
         page.print(table)
-    for title, lines in _below(results):
+    for title, lines in below(results):
         page.print(Text(title, style="bold"))
         for line in lines:
             page.print(Padding(Text(line), (0, 0, 0, 2)))
@@ -59,17 +61,17 @@ def terminal(results: Results, *, width: int, colour: bool) -> str:
 
 
 def markdown(results: Results) -> str:
-    lines = [f"# {_plain(results.title)}", ""]
-    labels = [_plain(results.label(entrant)) for entrant in results.entrants]
-    for columns in _pages(results, MARKDOWN_WIDTH):
-        lines.append(_row(["", *("<br>".join(map(_plain, column.head)) for column in columns)]))
+    lines = [f"# {plain(results.title)}", ""]
+    labels = [plain(results.label(entrant)) for entrant in results.entrants]
+    for columns in pages(results, MARKDOWN_WIDTH):
+        lines.append(_row(["", *("<br>".join(map(plain, column.head)) for column in columns)]))
         lines.append(_row([":--", *("--:" for _ in columns)]))
-        for row, label in enumerate(labels):
+        for row in met(columns):
             entries = [f"**{c.entries[row]}**" if row in c.best else c.entries[row] for c in columns]
-            lines.append(_row([label, *entries]))
+            lines.append(_row([labels[row], *entries]))
         lines.append("")
-    for title, said in _below(results):
-        lines += [f"**{title}**", "", *(f"- {_plain(line)}" for line in said), ""]
+    for title, said in below(results):
+        lines += [f"**{title}**", "", *(f"- {plain(line)}" for line in said), ""]
     return "\n".join(lines[:-1]) + "\n"
 
 
@@ -77,26 +79,30 @@ def _row(entries: Iterable[str]) -> str:
     return f"| {' | '.join(entries)} |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text from a suite file or a record, so that markdown takes none of it for layout."""
     for character in "\\`*[]<>|":
         text = text.replace(character, f"\\{character}")
     return text
 
 
-def _pages(results: Results, width: int) -> Iterator[list[Column]]:
+def pages(results: Results, width: int) -> Iterator[list[Column]]:
     """The columns, divided between tasks into tables no wider than ``width`` (a task alone may be wider)."""
     left = max(len(results.label(entrant)) for entrant in results.entrants) + 3
     page: list[Column] = []
-    of_task = {task: [cell for cell in cells(results) if cell.task.name == task] for task in results.tasks}
-    for row in of_task.values():
-        columns = list(_columns(row))
+    for _, row in groupby(cells(results), key=lambda cell: cell.task.name):  # they come task by task
+        columns = list(_columns(list(row)))
         if page and left + sum(column.width for column in (*page, *columns)) > width:
             yield page
             page = []
         page += columns
     if page:
         yield page
+
+
+def met(columns: Sequence[Column]) -> list[int]:
+    """The rows of a table: those of entrants that meet any of its tasks."""
+    return [row for row in range(len(columns[0].entries)) if any(column.entries[row] for column in columns)]
 
 
 def _columns(row: Sequence[Cell]) -> Iterator[Column]:
@@ -153,7 +159,10 @@ def _column(
     top = max(merits.values(), default=None)
     best = frozenset(index for index, value in merits.items() if value == top)
     shown = best if sum(bool(cell.seeds) for cell in row) > 1 else frozenset[int]()
-    return Column(task=row[0].task.name, head=head, entries=tuple(entries), best=shown, legend=legend)
+    return Column(
+        task=row[0].task.name, head=head, entries=tuple(entries), best=shown,
+        merits=tuple(map(merits.get, range(len(row)))), legend=legend,
+    )  # fmt: skip
 
 
 def _interval(values: Sequence[float], expected: int) -> str:
@@ -201,9 +210,9 @@ def number(value: float, places: int) -> str:
     return text.removeprefix("-") if not text.strip("-0.") else text  # never "-0.00"
 
 
-def _below(results: Results) -> Iterator[tuple[str, list[str]]]:
+def below(results: Results) -> Iterator[tuple[str, list[str]]]:
     """What must be known to read the tables; holes are always named."""
-    legends = dict.fromkeys(column.legend for page in _pages(results, 0) for column in page)
+    legends = dict.fromkeys(column.legend for page in pages(results, 0) for column in page)
     yield "How to read it", list(legends)
     if holes := results.hole_lines():
         yield f"Holes: {len(results.holes)} of {results.total} trials have no number", holes

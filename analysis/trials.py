@@ -104,9 +104,12 @@ class Results:
     trials: dict[tuple[str, str], list[Trial]]  # by task and entrant, sorted by seed
     holes: list[Hole]
     notes: list[str]  # what else a reader must know, e.g. seeds that ran under two configs
+    imported: dict[str, tuple[str, ...]] = field(default_factory=dict)  # entrant -> what is not known of its runs
 
     def label(self, entrant: str) -> str:
-        """The name as it is printed: with the known functions granted to it."""
+        """The name as it is printed: with the known functions granted to it, or that its runs were imported."""
+        if unknown := self.imported.get(entrant):
+            return f"{entrant} (imported; unknown: {len(unknown)} fields)"
         known = self.entrants[entrant]
         return f"{entrant} [known {', '.join(known)}]" if known else entrant
 

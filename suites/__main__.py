@@ -22,7 +22,7 @@ SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A shipped suite
 Results = Annotated[Path, typer.Option(help="Folder that holds all results.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given several times.")]
 Entrants = Annotated[list[str] | None, typer.Option("--entrant", help="Only this entrant; may be given several times.")]
-Seeds = Annotated[str | None, typer.Option(help="Only these seeds: 0,2 or 0-4.")]
+Seeds = Annotated[str | None, typer.Option(help="Only these seeds: 0,2 or 0-4; or +5: five fresh ones, for a gate.")]
 Device = Annotated[str, typer.Option(help="Where agents that use torch compute: cpu, cuda, cuda:1.")]
 CheckpointEvery = Annotated[float, typer.Option(help="Seconds between two saves of a trial, at least.")]
 Patience = Annotated[float, typer.Option(help="Seconds without a sign of life after which a trial counts as hung.")]
@@ -133,7 +133,9 @@ def _trials(
 ) -> tuple[Suite, list[TrialSpec]]:
     suite = _load(name)
     try:
-        wanted = _seed_list(seeds) if seeds else None
+        if seeds and seeds.startswith("+"):
+            suite = _with_fresh_seeds(suite, seeds)
+        wanted = None if not seeds or seeds.startswith("+") else _seed_list(seeds)
         trials = suite.trials(tasks or None, entrants or None, wanted, device)
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -142,6 +144,15 @@ def _trials(
         typer.echo(f"no trial of {suite.name} is of that task, entrant and seed; `check` shows what there is", err=True)
         raise typer.Exit(2)
     return suite, trials
+
+
+def _with_fresh_seeds(suite: Suite, text: str) -> Suite:
+    """The suite with as many seeds as ``+5`` says, all beyond its own: trials that its records know nothing of."""
+    if not text[1:].isdigit() or not 0 < int(text[1:]) <= 1000:
+        raise ValueError(f"--seeds: expected a number of fresh seeds like +5, found {text!r}")
+    first = max(suite.seeds) + 1
+    typer.echo(f"fresh seeds from {first} on: `python -m analysis gate` compares them, tables leave them out", err=True)
+    return suite.model_copy(update={"seeds": tuple(range(first, first + int(text[1:])))})
 
 
 def _seed_list(text: str) -> list[int]:

@@ -64,6 +64,8 @@ Options = dict[str, Any]
 Known = Literal["reward", "termination"]
 Metric = Literal["return", "length"]
 Curve = Literal["evaluation", "training", "cumulative", "episodes"]
+Kind = Literal["value", "ordering", "ratio", "shape"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Declared(BaseModel):
@@ -141,22 +143,82 @@ class Entrant(Declared):
 class Claim(Declared):
     """A published statement that the suite's records can speak for or against."""
 
+    # One model for all kinds, so that a misspelt `kind` is one fault in its own line; KEYS says what fits which.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(allOf=_keys_by_kind()))
+
     says: Text
     """The statement in a sentence."""
-    published: Text | None = None
-    """A row of results/published/: paper, table, row."""
+    kind: Kind = "value"
+    """A number; who is better than whom; by what factor; or how a sweep looks."""
     task: Name
-    entrant: Name
-    kind: Literal["value", "ordering", "ratio", "shape"] = "value"
-    """A number; who is better than whom; by how much; or how a curve looks."""
+    entrant: Name = ""
+    """Whose records speak; for all kinds but shape."""
     entrants: EachOnce[Name] = ()
-    """With whom the entrant is compared."""
+    """With whom the entrant is compared (one of them for a ratio); for a shape the sweep, in its order."""
+    measure: Literal["final", "steps", "episodes", "reward"] = "final"
+    """What is compared: the metric of the last checkpoint, steps or training episodes until the task's threshold, or
+    the reward of all training episodes."""
+    published: Text | None = None
+    """A row of results/published/: paper, table, row. A value is held against it, other kinds name their source."""
+    value: Finite | None = None
+    """A value that follows without experiment, in place of a published one: an optimum."""
+    margin: Positive | None = None
+    """How far off a value may be; else half the published sd or a tenth of the scale, whichever is more."""
+    at_least: Positive | None = None
+    """Lower bound of a ratio, the entrant's through the other's."""
+    at_most: Positive | None = None
+    """Upper bound of it; one of the two."""
+    form: Literal["maximum-inside", "minimum-inside", "rising", "falling"] | None = None
+    """The shape of a sweep."""
+    unlike: EachOnce[Text] = ()
+    """Known differences from the published protocol; printed beside the verdict."""
 
     @model_validator(mode="after")
-    def _compared(self) -> Claim:
-        if self.kind in ("ordering", "ratio") and not self.entrants:
-            raise ValueError(f"expected `entrants` to compare with in a claim of kind {self.kind}, found none")
+    def _fits_its_kind(self) -> Claim:
+        needed, allowed = KEYS[self.kind]
+        said = self.model_fields_set
+        for alternatives in needed:
+            found = [key for key in alternatives if key in said and getattr(self, key) not in (None, (), "")]
+            if len(found) != 1:
+                listed = " or ".join(f"`{key}`" for key in alternatives)
+                raise ValueError(
+                    f"expected {listed} in a claim of kind {self.kind}, found {' and '.join(found) or 'none'}"
+                )
+        if extra := sorted(said.intersection(SPECIAL).difference(*needed, allowed)):
+            raise ValueError(f"expected no `{extra[0]}` in a claim of kind {self.kind}, found one")
+        least, most = LENGTHS.get(self.kind, (0, MAX_ENTRIES))
+        if not least <= len(self.entrants) <= most:
+            wanted = "one entry" if most == 1 else f"{least} entries or more"
+            raise ValueError(
+                f"expected {wanted} in `entrants` of a claim of kind {self.kind}, found {len(self.entrants)}"
+            )
         return self
+
+
+# For each kind of claim: the keys it needs (one of each group), and those that it may have besides.
+KEYS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
+    "value": ((("entrant",), ("published", "value")), ("margin",)),
+    "ordering": ((("entrant",), ("entrants",)), ("published",)),
+    "ratio": ((("entrant",), ("entrants",), ("at_least", "at_most")), ("published",)),
+    "shape": ((("entrants",), ("form",)), ("published",)),
+}
+SPECIAL = ("entrant", "entrants", "published", "value", "margin", "at_least", "at_most", "form")
+LENGTHS = {"ordering": (1, MAX_ENTRIES), "ratio": (1, 1), "shape": (3, MAX_ENTRIES)}
+
+
+def _keys_by_kind() -> list[dict[str, Any]]:
+    """The same in JSON Schema."""
+    rules = []
+    for kind, (needed, allowed) in KEYS.items():
+        least, most = LENGTHS.get(kind, (0, MAX_ENTRIES))
+        fitting = {*allowed, *(key for group in needed for key in group)}
+        given = {"properties": {"kind": {"const": kind}}, **({} if kind == "value" else {"required": ["kind"]})}
+        keys: dict[str, Any] = {key: False for key in SPECIAL if key not in fitting}
+        if "entrants" in fitting:
+            keys["entrants"] = {"minItems": least, "maxItems": most}
+        then = {"properties": keys, "allOf": [{"oneOf": [{"required": [key]} for key in group]} for group in needed]}
+        rules.append({"if": given, "then": then})
+    return rules
 
 
 class SuiteFile(Declared):

@@ -80,6 +80,10 @@ def check_claim(
 ) -> None:
     task = claim.get("task")
     check_name(document, (*loc, "task"), task, tasks, "a task of this suite")
+    measure = claim.get("measure")
+    if measure in ("steps", "episodes") and isinstance(told := tasks.get(str(task)), dict) and "threshold" not in told:
+        message = f"expected a `threshold` in the task {task} for a claim on {measure}, found none"
+        document.fault(document.place((*loc, "measure")), message)
     others = sequence(document, (*loc, "entrants"))
     named: list[tuple[Loc, Any]] = [((*loc, "entrant"), claim.get("entrant"))]
     named += [((*loc, "entrants", index), other) for index, other in enumerate(others)]

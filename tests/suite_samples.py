@@ -71,6 +71,20 @@ claims:                                     # list
     task: pendulum                          # task required
     entrant: dreamer                        # entrant required
     entrants: [actor]                       # entrants
+    unlike: [the swing was shorter]         # texts
+  - kind: ratio                             # choice
+    says: Acting earns a half               # text required
+    task: pendulum                          # task required
+    entrant: actor                          # entrant required
+    entrants: [dreamer]                     # entrants
+    measure: reward                         # choice
+    at_most: 0.5                            # number
+  - kind: value                             # choice
+    says: It swings up                      # text required
+    task: pendulum                          # task required
+    entrant: actor                          # entrant required
+    value: 200                              # number
+    margin: 10                              # number
 """
 
 SMALL = """\
@@ -83,7 +97,7 @@ tasks:
 entrants:
   one: { agent: probe_agents.dreaming, config: { hidden: [8] }, per_task: { maze: { horizon: 3 } } }
 claims:
-  - { says: it is so, task: maze, entrant: one }
+  - { says: it is so, task: maze, entrant: one, value: 14 }
 """
 
 MODULES = {

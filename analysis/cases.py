@@ -1,0 +1,107 @@
+"""What a suite's records say on what a claim measures: one number per seed, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from analysis import scores
+from analysis.cells import Cell, cells
+from analysis.tables import decimals, number
+from analysis.trials import Results, Trial
+from suites.spec import Claim
+
+NO_RECORDS, NOT_COMPARABLE = "no records yet", "not comparable"
+
+Values = tuple[float | None, ...]  # per seed; None is a time that is censored at the budget
+
+
+class Refused(Exception):
+    """A claim that the records can't answer; ``verdict`` says which way."""
+
+    def __init__(self, verdict: str, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claim with the records that speak to it."""
+
+    claim: Claim
+    results: Results
+    seed: int
+
+    def values(self, entrant: str) -> Values:
+        """One number per seed, of what the claim measures."""
+        cell = self._cell(entrant)
+        trials = self.results.trials.get((self.claim.task, entrant), [])
+        if not trials:
+            raise Refused(NO_RECORDS, f"{entrant} has no finished record of {self.claim.task}")
+        if self.claim.measure == "steps":
+            return cell.times
+        if self.claim.measure == "final":
+            return cell.values
+        of = self._episodes if self.claim.measure == "episodes" else _reward
+        return tuple(of(trial) for trial in trials)
+
+    def numbers(self, entrant: str) -> list[float]:
+        """The same where every seed must have one."""
+        values = self.values(entrant)
+        numbers = [one for one in values if one is not None]
+        if len(numbers) < len(values) or not np.isfinite(numbers).all():
+            missing = f"{len(values) - len(numbers)} of {len(values)} seeds of {entrant}"
+            raise Refused(NOT_COMPARABLE, f"{missing} did not reach the threshold, and a mean needs all of them")
+        return numbers
+
+    def ranked(self, entrant: str) -> list[float]:
+        """The same where a censored time may stand as the longest."""
+        return [np.inf if one is None else one for one in self.values(entrant)]
+
+    @property
+    def by_ranks(self) -> bool:
+        return self.claim.measure in ("steps", "episodes")
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.by_ranks or (self.claim.measure == "final" and self.results.tasks[self.claim.task].lower_is_better)
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str], Cell]:
+        return {(cell.task.name, cell.entrant): cell for cell in cells(self.results)}
+
+    def _cell(self, entrant: str) -> Cell:
+        try:
+            return self._cells[self.claim.task, entrant]
+        except KeyError:
+            raise Refused(NO_RECORDS, f"the records loaded have no task {self.claim.task} with {entrant}") from None
+
+    def _episodes(self, trial: Trial) -> float | None:
+        """The first training episode, counted from 1, that reaches the task's threshold."""
+        task = self.results.tasks[self.claim.task]
+        assert task.threshold is not None  # `suites check` sees to it
+        played = trial.episode_length if task.metric == "length" else trial.episode_return
+        reached = played <= task.threshold if task.lower_is_better else played >= task.threshold
+        return float(np.argmax(reached)) + 1 if reached.any() else None
+
+
+def _reward(trial: Trial) -> float:
+    total = float(trial.episode_return.sum())
+    if not np.isfinite(total):
+        raise Refused(NOT_COMPARABLE, f"a training episode of seed {trial.seed} has a return that is not finite")
+    return total
+
+
+def shown(values: Values) -> str:
+    """`14.20 ± 0.23 (n=30)`; with censored times the median."""
+    if any(one is None for one in values):
+        median = scores.median_time(values)
+        reached = sum(one is not None for one in values)
+        return f"median {'censored' if median is None else f'{median:,g}'} ({reached} of {len(values)} reached it)"
+    interval = scores.t_interval([one for one in values if one is not None])
+    if interval.half is None:
+        return f"{interval.mean:,.4g} (n={interval.n})"
+    places = decimals(interval.half or abs(interval.mean) / 20)
+    return f"{number(interval.mean, places)} ± {number(interval.half, places)} (n={interval.n})"
