@@ -9,7 +9,7 @@ seeds "new" would be as likely as the one at hand, so p is the share of these re
 Up to 20,000 regroupings all are counted, beyond them as many drawn ones. Such a p holds for scores of whatever
 distribution, the skewed and two-peaked ones of learning curves' ends included; Welch's own p, from Student's
 distribution, is too low for these (a nominal 5 % is 8 % for exponential scores) and sees a little less.
-`tests/test_gate_scores.py` measures both rates.
+`tests/test_drops.py` measures both rates.
 """
 
 from __future__ import annotations
