@@ -51,6 +51,7 @@ CASES = [
     Case(name="ant-short", env="mujoco", options={"id": "Ant-v5", "truncated_obs": True}),
     Case(name="humanoid", env="mujoco", options={"id": "Humanoid-v5"}),
     Case(name="carracing", env="carracing", steps=300),  # its frames are slow to draw
+    Case(name="carracing_fast", env="carracing_fast"),
     Case(name="take-cover", env="take_cover"),
     Case(name="breakout", env="atari", options={"game": "breakout"}),
 ]

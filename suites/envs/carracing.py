@@ -50,16 +50,21 @@ def make(
     `size` in pixels (96 without the crop: untouched frames); `time_limit` in frames of the game; the newest frame of a
     stack comes last, and a new episode's stack holds its first frame `stack` times.
     """
-    for name, value in (("size", size), ("stack", stack), ("time_limit", time_limit)):
+    prepare(size=size, stack=stack, time_limit=time_limit)
+    from suites.envs.carracing_drawing import FastCarRacing  # imports pygame and Box2D
+
+    game = FastCarRacing(continuous=continuous, panel=not crop_hud)
+    return Frames(game, size=size, grey=grey, crop_hud=crop_hud, stack=stack, time_limit=time_limit)
+
+
+def prepare(**at_least_one: int) -> None:
+    """Refuse options below 1, and let pygame draw without a screen; to be called before it is imported."""
+    for name, value in at_least_one.items():
         if value < 1:
             raise ValueError(f"carracing: {name} must be at least 1, found {value}")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    from suites.envs.carracing_drawing import FastCarRacing  # imports pygame and Box2D
-
-    game = FastCarRacing(continuous=continuous, panel=not crop_hud)
-    return Frames(game, size=size, grey=grey, crop_hud=crop_hud, stack=stack, time_limit=time_limit)
 
 
 def card(
