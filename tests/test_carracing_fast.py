@@ -279,7 +279,7 @@ def test_the_options_are_the_exact_environments() -> None:
 @pytest.mark.parametrize("option", ["size", "stack", "time_limit"])
 def test_an_option_below_one_is_named(option: str) -> None:
     options: dict[str, Any] = {option: 0}
-    with pytest.raises(ValueError, match=f"carracing_fast: {option} must be at least 1, found 0"):
+    with pytest.raises(ValueError, match=f"carracing: {option} must be at least 1, found 0"):
         carracing_fast.make(**options)
 
 
