@@ -6,6 +6,10 @@ Where things lie, below the folder that holds all results::
     <suite>/<task>/<entrant>/<seed>.work/     a running or interrupted trial: its rows so far, checkpoint, log
     <suite>/summary.csv                       one sorted row per finished trial; derived, made anew by `summarise`
 
+Rows by ``kind``: the ``header``; ``episode`` of training; ``phase`` that trials may share; ``evaluation``, beside it
+``model`` and ``virtual``, which say how good the agent's world model is (their fields are stated in
+`suites/runner/model_quality.py`; older records have none); ``end``.
+
 A trial writes its rows into a file of its own attempt and publishes it when the last row is written. So a reader
 never meets half a record under a final name, and of two workers that ran the same trial exactly one publishes.
 """
@@ -24,7 +28,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 SCHEMA = 1
-VOLATILE = ("seconds", "peak_mb", "commits")  # fields that two runs of one trial may differ in
+VOLATILE = ("seconds", "peak_mb", "commits", "taken_from")  # fields that two runs of one trial may differ in
 
 
 class RecordError(Exception):
@@ -41,7 +45,7 @@ class Record:
     finished: bool
 
     def of(self, kind: str) -> Iterator[dict[str, Any]]:
-        """The rows of one kind: ``episode``, ``evaluation``, ``model`` or ``end``."""
+        """The rows of one kind: ``episode``, ``evaluation``, ``model``, ``virtual``, ``phase``, ``end``."""
         return (row for row in self.rows if row["kind"] == kind)
 
 

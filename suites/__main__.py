@@ -1,4 +1,4 @@
-"""Command line of the suites: list, check, run, status, work."""
+"""Command line of the suites: list, check, run, status, work, dream."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ Seeds = Annotated[str | None, typer.Option(help="Only these seeds: 0,2 or 0-4; o
 Device = Annotated[str, typer.Option(help="Where agents that use torch compute: cpu, cuda, cuda:1.")]
 CheckpointEvery = Annotated[float, typer.Option(help="Seconds between two saves of a trial, at least.")]
 Patience = Annotated[float, typer.Option(help="Seconds without a sign of life after which a trial counts as hung.")]
+Simulators = Annotated[
+    int, typer.Option(help="Processes over which each trial spreads parallel environments; 0: none beside its own.")
+]
 Retries = Annotated[int, typer.Option(help="Attempts in a row that may end without the trial having got further.")]
 
 
@@ -62,6 +65,7 @@ def run(
     checkpoint_every: CheckpointEvery = 60.0,
     patience: Patience = 1800.0,
     retries: Retries = 3,
+    simulators: Simulators = 0,
     ray: Annotated[str | None, typer.Option(help="Spread over a Ray cluster: auto, local, or its address.")] = None,
     gpus: Annotated[float, typer.Option(help="With --ray: the share of a GPU that each trial gets.")] = 0.0,
 ) -> None:
@@ -72,9 +76,10 @@ def run(
         given = [("--task", task), ("--entrant", entrant), ("--seeds", [seeds] if seeds else None)]
         chosen = [word for option, values in given for value in values or [] for word in (option, value)]
         settings = [f"--checkpoint-every={checkpoint_every}", f"--patience={patience}", f"--retries={retries}"]
+        settings.append(f"--simulators={simulators}")
         arguments = [str(loaded.path), f"--results={results.resolve()}", f"--device={device}", *chosen, *settings]
         raise typer.Exit(_on_ray(trials, results, arguments, ray, count, gpus))
-    _sweep(loaded, trials, results, count, checkpoint_every, patience, retries, wait_for_others=True)
+    _sweep(loaded, trials, results, count, checkpoint_every, patience, retries, simulators, wait_for_others=True)
 
 
 @app.command()
@@ -88,10 +93,11 @@ def work(
     checkpoint_every: CheckpointEvery = 60.0,
     patience: Patience = 1800.0,
     retries: Retries = 3,
+    simulators: Simulators = 0,
 ) -> None:
     """One more worker on the same results folder, from any machine that sees it; ends when nothing is left to take."""
     loaded, trials = _trials(suite, task, entrant, seeds, device)
-    _sweep(loaded, trials, results, 1, checkpoint_every, patience, retries, wait_for_others=False)
+    _sweep(loaded, trials, results, 1, checkpoint_every, patience, retries, simulators, wait_for_others=False)
 
 
 @app.command()
@@ -106,6 +112,24 @@ def status(
     from suites.runner.status import print_status
 
     print_status(_trials(suite, task, entrant, seeds, "cpu")[1], results)
+
+
+@app.command()
+def dream(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="suite/task/entrant/seed, or the path of its record.")],
+    temperature: Annotated[list[float] | None, typer.Option(help="Of a dream; may be given several times.")] = None,
+    mp4: Annotated[bool, typer.Option(help="Films in place of GIFs; needs the extra `video`.")] = False,
+    results: Results = ROOT / "results",
+) -> None:
+    """What a finished trial's world model sees: real frames beside their reconstructions, and dreams."""
+    from suites.runner.kept import NotKept, pictures_of
+
+    try:
+        for path in pictures_of(trial, results, temperature or [0.1, 1.0, 1.3], ".mp4" if mp4 else ".gif"):
+            typer.echo(f"wrote {path}")
+    except NotKept as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
 
 
 @app.command(hidden=True)
@@ -189,6 +213,7 @@ def _sweep(
     checkpoint_every: float,
     patience: float,
     retries: int,
+    simulators: int,
     wait_for_others: bool,
 ) -> None:
     from suites.runner.display import display
@@ -204,6 +229,7 @@ def _sweep(
         checkpoint_every=checkpoint_every,
         patience=patience,
         retries=retries,
+        simulators=simulators,
         wait_for_others=wait_for_others,
     )
     sweep = Sweep(trials, settings, display())

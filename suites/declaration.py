@@ -155,9 +155,10 @@ class Claim(Declared):
     """Whose records speak; for all kinds but shape."""
     entrants: EachOnce[Name] = ()
     """With whom the entrant is compared (one of them for a ratio); for a shape the sweep, in its order."""
-    measure: Literal["final", "steps", "episodes", "reward"] = "final"
-    """What is compared: the metric of the last checkpoint, steps or training episodes until the task's threshold, or
-    the reward of all training episodes."""
+    measure: Literal["final", "steps", "episodes", "reward", "virtual", "gap"] = "final"
+    """What is compared: the metric of the last checkpoint, steps or training episodes until the task's threshold, the
+    reward of all training episodes, the metric inside the agent's own model, or that less the actual one (of two
+    gaps, the better one cheats less)."""
     published: Text | None = None
     """A row of results/published/: paper, table, row. A value is held against it, other kinds name their source."""
     value: Finite | None = None

@@ -37,6 +37,8 @@ def protocol(trial: TrialSpec) -> dict[str, Any]:
         "checkpoint": "last",
         "packages": versions(module, trial.env),
     }
+    if evaluated_in := getattr(module, "EVALUATED_IN", None):
+        found["evaluated_in"] = importlib.import_module(env_module(evaluated_in)).card(**trial.options)
     return dict(json.loads(json.dumps(found)))
 
 

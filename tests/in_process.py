@@ -27,13 +27,23 @@ def problem_of(env: gym.Env[Any, Any], budget: int = 1000, **granted: Callable[.
     )
 
 
-def gate_to(make: Callable[[], gym.Env[Any, Any]], budget: int) -> Gate:
-    return Gate(make, task="test", seed=0, budget=budget, log=lambda row: None)
+class Alone(Gate):
+    """The gate as a door, where no other trial has left anything."""
+
+    def recall(self, phase: str, key: Mapping[str, Any]) -> None:
+        return None
+
+    def remember(self, phase: str, key: Mapping[str, Any], write: Callable[[Path], None]) -> None:
+        pass
+
+
+def gate_to(make: Callable[[], gym.Env[Any, Any]], budget: int) -> Alone:
+    return Alone(make, task="test", seed=0, budget=budget, log=lambda row: None)
 
 
 def train(agent: Any, make: Callable[[], gym.Env[Any, Any]], budget: int) -> Any:
     """Spend the whole budget; the agent, for chaining."""
-    spend(agent, gate_to(make, budget), lambda metrics=None: None)
+    spend(agent, gate_to(make, budget), lambda metrics=None, **_: None)
     return agent
 
 
@@ -44,7 +54,7 @@ def train_interrupted(
     first, door = fresh(), gate_to(make, budget)
     state: dict[str, Any] = {}
 
-    def report(metrics: Mapping[str, float] | None = None) -> None:
+    def report(metrics: Mapping[str, float] | None = None, **_: Any) -> None:
         if door.steps >= stop:
             first.save(folder)
             state.update(door.state())

@@ -35,8 +35,8 @@ class Misbehaving:
         self.load = inner.load
 
     def learn(self, door: Door, report: Report) -> None:
-        def reported(metrics: Any = None) -> None:
-            report(metrics)
+        def reported(metrics: Any = None, **told: Any) -> None:
+            report(metrics, **told)
             if door.steps == self.config.at:
                 self.misbehave()
 

@@ -166,7 +166,7 @@ def test_evaluation_leaves_no_trace(case: Case) -> None:
     quiet = train(case.agent(), case.env, case.budget)
     watched, door, env = case.agent(), gate_to(case.env, case.budget), case.env()
 
-    def report(metrics: Any = None) -> None:
+    def report(metrics: Any = None, **_: Any) -> None:
         if door.steps % 20 == 0:
             modes = [module.training for module in watched.model.policy.modules()]
             for mode in ("mode", "sample"):

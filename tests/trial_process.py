@@ -145,10 +145,10 @@ def save_at_reports(trial: Any, every: int) -> None:
     """Save at the first report and at each ``every``-th one after it, whatever the clock says."""
     report = trial.report
 
-    def reported(metrics: Any = None) -> None:
+    def reported(metrics: Any = None, **told: Any) -> None:
         if every and trial.reports % every == 0:
             trial.next_save = 0.0
-        report(metrics)
+        report(metrics, **told)
         trial.next_save = float("inf")
 
     trial.report = reported

@@ -69,7 +69,8 @@ class Bars:
             if name not in self.bars:
                 self.bars[name] = self.progress.add_task(name, total=1.0, note="")
             found = job.progress()
-            done = found.get("step", 0) / job.spec.budget
+            part = found.get("part")
+            done = found.get("step", 0) / job.spec.budget if part is None else part
             note = f"{found.get('phase', 'starting')}  {found.get('step', 0):,} of {job.spec.budget:,} steps"
             self.progress.update(self.bars[name], completed=done, note=note)
 
@@ -99,7 +100,8 @@ def headline(sweep: Sweep) -> str:
 
 def describe(job: Job) -> str:
     found = job.progress()
-    return f"{job.name}  {found.get('phase', 'starting')}, step {found.get('step', 0):,} of {job.spec.budget:,}"
+    part = "" if found.get("part") is None else f" {found['part']:.0%}"
+    return f"{job.name}  {found.get('phase', 'starting')}{part}, step {found.get('step', 0):,} of {job.spec.budget:,}"
 
 
 def fraction(sweep: Sweep) -> float:
@@ -114,7 +116,7 @@ def seconds_left(sweep: Sweep) -> float | None:
     for job in [*sweep.running, *sweep.done]:
         found = job.progress()
         part = 1.0 if job in sweep.done else found.get("step", 0) / job.spec.budget
-        if found.get("seconds") and part > 0.02:
+        if found.get("seconds") and part > 0.02 and (part == 1.0 or found.get("part") is None):  # phases: no measure
             known.setdefault((job.spec.task, job.spec.entrant), []).append(found["seconds"] / part)
     if not known:
         return None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector.utils import batch_space
 
 from agents.protocol import BudgetSpent
-from suites.runner.seeds import training_seed
+from suites.runner.seeds import common_seed, training_seed
+from suites.runner.simulators import Recipe, RemoteEnv, Simulators, play
+from suites.runner.vector import GatedVector
 
 
 class Gate:
@@ -18,47 +21,64 @@ class Gate:
 
     def __init__(
         self,
-        make: Callable[[], gym.Env[Any, Any]],
+        make: Recipe | Callable[[], gym.Env[Any, Any]],
         *,
         task: str,
         seed: int,
         budget: int,
         log: Callable[[dict[str, Any]], None],
+        simulators: int = 0,
     ) -> None:
-        """``log`` takes one ``episode`` row for each training episode that ends."""
+        """``log`` takes one ``episode`` row for each training episode that ends.
+
+        ``simulators``: so many child processes hold the environments of vectors, which are then stepped all at once;
+        0 keeps them in this process. The results are the same. It takes a `Recipe` for ``make``.
+        """
+        if simulators and not isinstance(make, Recipe):
+            raise TypeError(f"expected a Recipe for environments in {simulators} other processes, found {make!r}")
         self.steps = 0
         self.budget = budget
         self.task = task
         self.seed = seed
         self.log = log
         self._make = make
+        self._simulators = Simulators(make, simulators) if isinstance(make, Recipe) and simulators else None
         self._slots: list[GatedEnv | None] = []
         self._episodes: list[int] = []  # episodes begun in each slot, also after its environment was closed
         self._waiting: dict[int, dict[str, Any]] = {}  # slots to be restored when they are opened again
 
-    def open(self, num_envs: int | None = None) -> Any:
+    def open(self, num_envs: int | None = None, *, autoreset: bool = True) -> Any:
         """One environment, or a vector of ``num_envs``; see `agents.protocol.Door.open`."""
         if num_envs is None:
-            return self._open_one()
+            return self._gated(self._make())
         if num_envs < 1:
             raise ValueError(f"expected num_envs >= 1, found {num_envs}; leave it out for one plain environment")
-        return GatedVector(self, [self._open_one() for _ in range(num_envs)])
+        remotes = self._simulators.open(num_envs) if self._simulators else []
+        made = remotes or [self._make() for _ in range(num_envs)]
+        envs = [self._gated(env, waits=not autoreset) for env in made]
+        return GatedVector(self, envs, autoreset=autoreset, remotes=remotes)
 
-    def _open_one(self) -> GatedEnv:
+    def _gated(self, env: gym.Env[Any, Any] | RemoteEnv, waits: bool = False) -> GatedEnv:
         index = min(self._waiting, default=None)
         if index is None:
             index = next((i for i, slot in enumerate(self._slots) if slot is None), len(self._slots))
         if index == len(self._slots):
             self._slots.append(None)
             self._episodes.append(0)
-        env = GatedEnv(self, self._make(), index)
-        self._slots[index] = env
-        if (running := self._waiting.pop(index, None)) is not None:
-            env.restore(running)
-        return env
+        gated = self._slots[index] = GatedEnv(self, env, index, waits)
+        if (saved := self._waiting.pop(index, None)) is not None:
+            gated.restore(saved)
+        return gated
 
-    def begin_episode(self, index: int) -> tuple[int, int]:
-        """The seed of the next episode in slot ``index``, and the steps taken before it."""
+    def begin_episode(self, index: int, common: int | None) -> tuple[int, int]:
+        """The seed of the next episode in slot ``index``, and the steps taken before it.
+
+        Or that of the trial's ``common``-th common episode: it belongs to no slot, so no slot's count goes on.
+        """
+        if common is not None:
+            if operator.index(common) < 0:
+                raise ValueError(f"episode_seed: expected 0 or more, found {common}")
+            return common_seed(self.task, self.seed, int(common)), self.steps
         episode = self._episodes[index]
         self._episodes[index] = episode + 1
         return training_seed(self.task, self.seed, index, episode), self.steps
@@ -67,7 +87,9 @@ class Gate:
         self._slots[index] = None
 
     def close(self) -> None:
-        """Close every environment that is still open."""
+        """Close every environment that is still open, and end the processes that held some."""
+        if self._simulators:
+            self._simulators.close()
         for env in self._slots:
             if env is not None:
                 env.close()
@@ -78,53 +100,77 @@ class Gate:
             "steps": self.steps,
             "episodes": list(self._episodes),
             "running": {
-                **{str(i): running for i, running in self._waiting.items()},
+                **{str(i): saved for i, saved in self._waiting.items()},
                 **{str(i): env.state() for i, env in enumerate(self._slots) if env is not None},
             },
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``; an environment is rebuilt when the agent opens it, by replaying its episode."""
+        """Go on from ``state``; an episode is played again when the agent has opened its environment and resets it."""
         self.steps = state["steps"]
         self._episodes = list(state["episodes"])
         self._slots = [None] * len(self._episodes)
-        self._waiting = {int(index): running for index, running in state["running"].items()}
+        self._waiting = {int(index): saved for index, saved in state["running"].items()}
 
 
 class GatedEnv(gym.Env[Any, Any]):
     """One environment behind the gate. It wraps, but is no `gym.Wrapper`: ``unwrapped`` ends here."""
 
-    def __init__(self, gate: Gate, env: gym.Env[Any, Any], index: int) -> None:
+    def __init__(self, gate: Gate, env: gym.Env[Any, Any] | RemoteEnv, index: int, waits: bool) -> None:
+        """``waits``: at its episode's end it shows its last observation until it is reset; see `GatedVector`."""
         self.observation_space = env.observation_space
         self.action_space = env.action_space
         self.metadata = env.metadata
         self.index = index
+        self.running = False
+        self.restored = False  # and not begun or looked at since
         self._gate = gate
-        self._env_reset = env.reset  # bound methods only: the simulator itself is not handed on
-        self._env_step = env.step
+        self._waits = waits
+        self._closed = False
+        self._over = False  # of what was restored: whether the episode had ended
+        self._env_play = env.play if isinstance(env, RemoteEnv) else partial(play, env)
+        self._env_step = env.step  # bound methods only: the simulator itself is not handed on
         self._env_close = env.close
         self._seed = 0
         self._steps_before = 0
         self._actions: list[Any] = []
         self._return = 0.0
-        self._running = False
-        self._resumed: tuple[Any, dict[str, Any]] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next episode; its seed is the gate's, ``seed`` and ``options`` are left aside.
+        """Begin the next episode; its seed is the gate's, ``seed`` is left aside, and so are options but episode_seed.
 
         The first call in a resumed trial returns the observation of the episode that was running.
         """
-        if self._resumed is not None:
-            resumed, self._resumed = self._resumed, None
-            return resumed
-        if self._running and self._actions:
-            self._end(cut=True)
-        self._seed, self._steps_before = self._gate.begin_episode(self.index)
-        self._actions.clear()
-        self._return = 0.0
-        self._running = True
-        return self._env_reset(seed=self._seed, options={"steps": self._steps_before})
+        self.begin((options or {}).get("episode_seed"))
+        return self.show()
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the next `begin` goes on with the episode in which a checkpoint was taken."""
+        return self.restored and not self._over
+
+    def begin(self, common: int | None = None) -> None:
+        """Settle what `show` shows: the episode to be resumed, or a new one."""
+        if not self.resumes:
+            if self.running and self._actions:
+                self._end(cut=True)
+            self._seed, self._steps_before = self._gate.begin_episode(self.index, common)
+            self._actions = []
+        self.running = True
+        self.restored = False
+
+    def wait_again(self) -> None:
+        """Settle that `show` shows the end of the episode after which a checkpoint was taken."""
+        self.restored = False
+
+    def order(self) -> tuple[int, int, list[Any]]:
+        """What the simulator has to play for `show`, as `suites.runner.simulators.play` takes it."""
+        return self._seed, self._steps_before, self._actions
+
+    def show(self) -> tuple[Any, dict[str, Any]]:
+        """The observation in which the agent has to act next. To get back to one costs simulator steps, no budget."""
+        obs, info, self._return = self._env_play(*self.order())
+        return obs, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One decision, charged to the budget.
@@ -136,7 +182,7 @@ class GatedEnv(gym.Env[Any, Any]):
         gate = self._gate
         if gate.steps >= gate.budget:
             raise BudgetSpent
-        if not self._running:
+        if not self.running:
             raise gym.error.ResetNeeded("expected reset() before step(): no episode is running in this environment")
         obs, reward, terminated, truncated, info = self._env_step(action)
         gate.steps += 1
@@ -147,7 +193,7 @@ class GatedEnv(gym.Env[Any, Any]):
         return obs, reward, terminated, truncated, info  # type: ignore[return-value]
 
     def _end(self, cut: bool = False) -> None:
-        self._running = False
+        self.running = False
         row = {
             "kind": "episode",
             "step": self._gate.steps,
@@ -159,87 +205,31 @@ class GatedEnv(gym.Env[Any, Any]):
 
     def close(self) -> None:
         """Give the slot back: the next environment opened takes it and goes on with its episode count."""
-        self._env_close()
-        self._running = False
+        if self._closed:
+            return
+        self._closed = True
+        self.running = False
         self._gate.close_slot(self.index)
+        self._env_close()
 
     def state(self) -> dict[str, Any]:
-        if not self._running:
+        """The episode that has to be played again, one that is over too where its end is still shown."""
+        over = not (self.running or self.resumes)
+        if over and not (self._waits and self._actions):
             return {"running": False}
         return {
             "running": True,
+            **({"over": True} if over else {}),
             "seed": self._seed,
             "steps_before": self._steps_before,
             "actions": np.asarray(self._actions),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Play the episode again up to the checkpoint. Costs simulator steps, no budget."""
+        """Take up what `state` gave; nothing is played before `begin` or `wait_again`, and `show`."""
         if not state["running"]:
             return
         self._seed, self._steps_before = state["seed"], state["steps_before"]
-        obs, info = self._env_reset(seed=self._seed, options={"steps": self._steps_before})
-        for action in state["actions"]:
-            obs, reward, _, _, info = self._env_step(action)
-            self._actions.append(action)
-            self._return += float(reward)
-        self._running = True
-        self._resumed = obs, info
-
-
-class GatedVector(gym.vector.VectorEnv[Any, Any, Any]):
-    """Several gated environments stepped one after the other; a finished one is reset in the same step.
-
-    ``infos["final_obs"][i]`` is the last observation of an episode that ended, where ``infos["_final_obs"][i]``.
-    ``infos["each"]`` holds the environments' own infos, unbatched: batching all their keys costs more than a step.
-    """
-
-    def __init__(self, gate: Gate, envs: Sequence[GatedEnv]) -> None:
-        self.num_envs = len(envs)
-        self.single_observation_space = envs[0].observation_space
-        self.single_action_space = envs[0].action_space
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.metadata = {**envs[0].metadata, "autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
-        self._gate = gate
-        self._envs = envs
-
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode in each environment, or go on with the running ones in a resumed trial."""
-        begun = [env.reset() for env in self._envs]
-        return np.stack([obs for obs, _ in begun]), {"each": [info for _, info in begun]}
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """One decision in each environment.
-
-        Raises:
-            BudgetSpent: fewer steps than environments are left. The first environments take what is left.
-        """
-        left = self._gate.budget - self._gate.steps
-        if left < self.num_envs:
-            for env, action in zip(self._envs[:left], actions, strict=False):
-                env.step(action)
-            raise BudgetSpent
-        observations: list[Any] = []
-        each: list[dict[str, Any]] = []
-        rewards = np.zeros(self.num_envs)
-        terminations = np.zeros(self.num_envs, dtype=np.bool_)
-        truncations = np.zeros(self.num_envs, dtype=np.bool_)
-        infos: dict[str, Any] = {"each": each}
-        for i, env in enumerate(self._envs):
-            obs, rewards[i], terminations[i], truncations[i], info = env.step(actions[i])
-            if terminations[i] or truncations[i]:
-                if "final_obs" not in infos:
-                    infos["final_obs"] = np.full(self.num_envs, None, dtype=object)
-                    infos["_final_obs"] = np.zeros(self.num_envs, dtype=np.bool_)
-                infos["final_obs"][i], infos["_final_obs"][i] = obs, True
-                obs, _ = env.reset()
-            observations.append(obs)
-            each.append(info)
-        return np.stack(observations), rewards, terminations, truncations, infos
-
-    def close(self, **kwargs: Any) -> None:
-        for env in self._envs:
-            env.close()
+        self._actions = list(state["actions"])
+        self._over = state.get("over", False)
+        self.restored = True

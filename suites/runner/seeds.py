@@ -6,13 +6,18 @@ import zlib
 
 import numpy as np
 
-_TRAIN, _EVALUATE = 0, 1
+_TRAIN, _EVALUATE, _COMMON = 0, 1, 2
 _HALF = 2**30  # training seeds lie below it, evaluation seeds from it on: no episode is ever in both
 
 
 def training_seed(task: str, seed: int, env_index: int, episode: int) -> int:
     """The reset seed of one training episode, the same for all entrants of a cell."""
     return _draw(task, seed, _TRAIN, env_index, episode)
+
+
+def common_seed(task: str, seed: int, episode: int) -> int:
+    """The reset seed of a training episode that belongs to no environment: candidates are compared on it."""
+    return _draw(task, seed, _COMMON, episode)
 
 
 def evaluation_seed(task: str, seed: int, episode: int) -> int:

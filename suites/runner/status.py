@@ -44,7 +44,8 @@ def standing(trial: TrialSpec, results: Path) -> Standing:
         held = _held(work)
         age = time.time() - (work / "progress.json").stat().st_mtime
         state = "running" if held else "interrupted"
-        detail = progress["phase"] if held else "goes on when the suite is run again"
+        part = "" if progress.get("part") is None else f" {progress['part']:.0%}"
+        detail = progress["phase"] + part if held else "goes on when the suite is run again"
         if held and age > FRESH:
             detail += f", no sign of life for {age:.0f} s"
     return Standing(trial.task, trial.entrant, trial.seed, state, step, detail)

@@ -33,6 +33,7 @@ class Settings:
     checkpoint_every: float = 60.0  # seconds
     patience: float = 1800.0  # seconds without a sign of life after which a trial counts as hung
     retries: int = 3  # attempts in a row that may end without the trial having got further
+    simulators: int = 0  # processes over which each trial spreads the environments of a vector
     wait_for_others: bool = True  # stay until trials that another worker holds are done, too
 
 
@@ -89,9 +90,7 @@ class Sweep:
         self.display.close()
         if self.signal is not None:
             return 128 + self.signal
-        if self.disk_full:
-            return DISK_FULL
-        return 1 if self.failed else 0
+        return DISK_FULL if self.disk_full else int(bool(self.failed))
 
     # -- starting --------------------------------------------------------------------------------------------------
 
@@ -116,6 +115,7 @@ class Sweep:
                 trial=job.spec.model_dump(mode="json"),
                 results=str(self.settings.results.resolve()),
                 checkpoint_every=self.settings.checkpoint_every,
+                simulators=self.settings.simulators,
             )
             record.write_atomically(job.work / "order.json", json.dumps(asdict(order)).encode())
             log = (job.work / "log.txt").open("ab")

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import resource
-import sys
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from agents.protocol import Agent, BudgetSpent, Problem
+from agents.protocol import Agent, BudgetSpent, HasWorldModel, Phase
 from results import record
-from suites import envs
-from suites.runner import checkpoint
+from suites.runner import checkpoint, model_quality
 from suites.runner.evaluation import play, seed_globals, untouched_randomness
 from suites.runner.gate import Gate
 from suites.runner.header import header_of, refuse_other_trial
+from suites.runner.losses import Losses
+from suites.runner.phases import TrialDoor
+from suites.runner.problem import agent_module, evaluation_env, problem_of
+from suites.runner.simulators import Recipe
 from suites.spec import TrialSpec
-
-LOSS_ROWS = 500  # rows of losses that a trial writes, at most
 
 
 class Stop(BaseException):
@@ -33,14 +31,17 @@ class Stop(BaseException):
 class Trial:
     """A trial under way: what stands between the agent and the record."""
 
-    def __init__(self, spec: TrialSpec, results: Path, checkpoint_every: float, evaluate: bool = True) -> None:
+    def __init__(
+        self, spec: TrialSpec, results: Path, checkpoint_every: float, evaluate: bool = True, simulators: int = 0
+    ) -> None:
         self.spec = spec
+        self.results = results
+        self.simulators = simulators
         self.path = record.record_path(results, spec.suite, spec.task, spec.entrant, spec.seed)
         self.work = record.work_folder(self.path)
         self.checkpoint_every = checkpoint_every
         self.evaluating_allowed = evaluate
         self.next_mark = 0
-        self.next_losses = 0
         self.reports = 0
         self.ticks = 0  # rises with every evaluation step; with steps and reports the sign of life
         self.saves = 0
@@ -48,9 +49,10 @@ class Trial:
         self.commits: list[str] = []
         self.stop = False
         self.phase = "starting"
+        self.agents_phase: Phase | None = None
         self.began = time.monotonic()
         self.next_save = self.began + checkpoint_every
-        self._losses = (self.work / "losses.jsonl").open("a", buffering=1)
+        self.losses = Losses(self.work, spec.budget)
 
     # -- from the start to the record ------------------------------------------------------------------------------
 
@@ -61,31 +63,24 @@ class Trial:
             Stop: after a save, where `stop` was set.
         """
         spec = self.spec
-        self.env = envs.build(spec.env, spec.options, spec.action_repeat)
-        family = envs.module(spec.env)
-        module = _agent_module(spec.agent)
+        self.env = evaluation_env(spec)
+        module = agent_module(spec.agent)
         seed_globals(spec.seed)
-        problem = Problem(
-            observation_space=self.env.observation_space,
-            action_space=self.env.action_space,
-            budget=spec.budget,
-            family=getattr(family, "FAMILY", "vector"),
-            env_id=family.card(**spec.options)["env_id"],
-            device=spec.device,
-            known=_granted(spec, family),
-        )
+        problem = problem_of(spec, self.env, self.work / "workspace")
+        (self.work / "workspace").mkdir(exist_ok=True)
         self.agent: Agent = module.make(problem, spec.seed, **spec.config)
         self.gate = Gate(
-            lambda: envs.build(spec.env, spec.options, spec.action_repeat),
+            Recipe(spec.env, spec.options, spec.action_repeat),
             task=spec.task,
             seed=spec.seed,
             budget=spec.budget,
             log=lambda row: self.rows.write(row),
+            simulators=self.simulators,
         )
         self._begin_or_resume()
         self.phase = "learning"
         with contextlib.suppress(BudgetSpent):
-            self.agent.learn(self.gate, self.report)
+            self.agent.learn(TrialDoor(self.gate, spec, self.results, self.rows), self.report)
         self.phase = "final evaluation"
         self._evaluate(spec.evaluate.final_episodes, final=True)
         self._finish()
@@ -111,14 +106,16 @@ class Trial:
 
     # -- the report: evaluate, save, stop --------------------------------------------------------------------------
 
-    def report(self, metrics: Mapping[str, float] | None = None) -> None:
+    def report(
+        self, metrics: Mapping[str, float] | None = None, *, phase: Phase | None = None, unchanged: bool = False
+    ) -> None:
         """What an agent calls where it may be evaluated, saved or stopped; see `agents.protocol.Report`."""
         self.reports += 1
+        self.agents_phase = phase
         steps = self.gate.steps
-        if metrics and steps >= self.next_losses:
-            self._losses.write(json.dumps({"step": steps, **metrics}, default=float) + "\n")
-            self.next_losses = steps + max(1, self.gate.budget // LOSS_ROWS)
-        if steps >= self.next_mark and steps < self.gate.budget:
+        if metrics:
+            self.losses.write(steps, metrics, phase)
+        if steps >= self.next_mark and steps < self.gate.budget and not (unchanged and self.next_mark):
             self._evaluate(self.spec.evaluate.episodes, final=False)
             every = self.spec.evaluate.every
             self.next_mark = (steps // every + 1) * every
@@ -146,26 +143,29 @@ class Trial:
     def _evaluate(self, episodes: int, final: bool) -> None:
         if not self.evaluating_allowed or episodes == 0:
             return
-        spec, phase = self.spec, self.phase
+        spec, phase, steps = self.spec, self.phase, self.gate.steps
+        recorder = model_quality.recorder(self.agent)
         self.phase = "final evaluation" if final else "evaluation"
         try:
             with untouched_randomness():
-                returns, lengths = play(
+                real = play(
                     self.env,
                     self.agent.policy(spec.evaluate.policy),
                     task=spec.task,
                     seed=spec.seed,
                     episodes=episodes,
-                    steps=self.gate.steps,
+                    steps=steps,
                     tick=self._tick,
+                    recorder=recorder,
                 )
+                beside = model_quality.rows(spec, self.agent, recorder, real, step=steps, final=final, tick=self._tick)
         except Stop:
             if not final:  # nothing of the evaluation is written: the save is of the moment before it
                 self.save()
             raise
-        self.rows.write(
-            {"kind": "evaluation", "step": self.gate.steps, "returns": returns, "lengths": lengths, "final": final}
-        )
+        evaluation = {"kind": "evaluation", "step": steps, "returns": real[0], "lengths": real[1], "final": final}
+        for row in (evaluation, *beside):
+            self.rows.write(row)
         self.rows.flush()
         self.phase = phase
 
@@ -184,35 +184,30 @@ class Trial:
             "commits": self.commits,
         }
         self.rows.write(end)
+        self._keep_agent()
         self.rows.publish(self.path)
         checkpoint.clear(self.work)
+        shutil.rmtree(self.work / "workspace", ignore_errors=True)
         self.gate.close()
         self.env.close()
+
+    def _keep_agent(self) -> None:
+        """Leave an agent that has a world model beside its record, so that its dreams can be looked at."""
+        kept = self.work / "agent"
+        shutil.rmtree(kept, ignore_errors=True)
+        if isinstance(self.agent, HasWorldModel) and self.agent.world_model() is not None:
+            kept.mkdir()
+            self.agent.save(kept)
 
     def seconds(self) -> float:
         """Wall-clock time spent on this trial, earlier attempts included."""
         return self.seconds_before + time.monotonic() - self.began
 
-    def signs_of_life(self) -> tuple[int, int, int, str]:
+    def signs_of_life(self) -> tuple[int, int, int, str, float | None]:
+        """Steps, reports, ticks, the phase by name, and how far it is, where an agent has phases of its own."""
         gate = getattr(self, "gate", None)
-        return gate.steps if gate else 0, self.reports, self.ticks, self.phase
-
-
-def _agent_module(name: str) -> ModuleType:
-    module = importlib.import_module(name)
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
-    return module
-
-
-def _granted(spec: TrialSpec, family: ModuleType) -> dict[str, Any]:
-    if not spec.known:
-        return {}
-    offered = family.known(**spec.options) if hasattr(family, "known") else {}
-    missing = sorted(set(spec.known) - set(offered))
-    if missing:
-        raise ValueError(
-            f"{spec.env} with options {spec.options} offers the known functions {sorted(offered)}, "
-            f"but {spec.entrant} is to be given {missing}: take it out of `known` in the suite file."
-        )
-    return {name: offered[name] for name in spec.known}
+        steps = gate.steps if gate else 0
+        if self.agents_phase is None or self.phase != "learning":
+            return steps, self.reports, self.ticks, self.phase, None
+        name, done, total = self.agents_phase
+        return steps, self.reports, self.ticks, name, round(done / total, 4) if total else None

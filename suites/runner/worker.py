@@ -33,6 +33,7 @@ class Order:
     results: str  # the folder that holds all results
     checkpoint_every: float = 60.0  # seconds; 0: at every report
     evaluate: bool = True  # off only in the test that evaluation leaves no trace
+    simulators: int = 0  # processes over which the environments of a vector are spread
 
 
 def watch(trial: Trial, parent: int, interval: float = 1.0) -> threading.Thread:
@@ -46,7 +47,7 @@ def watch(trial: Trial, parent: int, interval: float = 1.0) -> threading.Thread:
             if now != last:
                 last = now
                 progress = {"step": now[0], "budget": trial.spec.budget, "phase": now[3], "pid": os.getpid(),
-                            "seconds": round(trial.seconds(), 1), "saves": trial.saves}  # fmt: skip
+                            "part": now[4], "seconds": round(trial.seconds(), 1), "saves": trial.saves}  # fmt: skip
                 temporary = trial.work / ".progress.tmp"
                 try:
                     temporary.write_text(json.dumps(progress))
@@ -99,7 +100,11 @@ def _run(work: Path) -> int:
     from suites.spec import TrialSpec
 
     trial = Trial(
-        TrialSpec.model_validate(order.trial), Path(order.results), order.checkpoint_every, evaluate=order.evaluate
+        TrialSpec.model_validate(order.trial),
+        Path(order.results),
+        order.checkpoint_every,
+        evaluate=order.evaluate,
+        simulators=order.simulators,
     )
     if trial.path.exists():  # another worker was faster, between our look and our lease
         return DONE
