@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +23,10 @@ from analysis.command import (
     write_or_stop,
 )
 
+if TYPE_CHECKING:
+    from analysis.tables import Content
+    from analysis.trials import Results
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -33,6 +38,7 @@ Form = Annotated[
     Literal["terminal", "markdown", "csv", "latex"],
     typer.Option("--format", help="terminal also writes table.md beside the records."),
 ]
+ModelForm = Annotated[Literal["terminal", "markdown", "csv", "latex"], typer.Option("--format")]
 AggregateForm = Annotated[Literal["terminal", "markdown", "csv"], typer.Option("--format")]
 
 
@@ -47,24 +53,56 @@ def table(
     """Compare the entrants of a suite: final scores, sample efficiency, and every hole with its reason."""
     found = load_or_stop(suite, results, task)
     from analysis.cells import tidy_csv
-    from analysis.latex import latex
-    from analysis.tables import markdown, terminal
+    from analysis.tables import comparison, markdown
 
-    if form == "csv":
-        text = tidy_csv(found)
-    elif form == "markdown":
-        text = markdown(found)
-    elif form == "latex":
-        text = latex(found)
-    else:
-        on_screen = sys.stdout.isatty() and out is None
-        text = terminal(found, width=terminal_width() if on_screen else PIPE_WIDTH, colour=on_screen)
+    text = _table(found, comparison(found), form, out, tidy_csv)
     if out is not None:
         write_or_stop(out, text)
         return
     typer.echo(text, nl=False)
     if form == "terminal" and not task:  # a part of the suite must not take the place of the whole
         write_or_stop(found.folder / "table.md", markdown(found))
+
+
+@app.command()
+def models(
+    suite: SuiteName,
+    results: Folder = ROOT / "results",
+    form: ModelForm = "terminal",
+    out: TableOut = None,
+    task: Tasks = None,
+) -> None:
+    """World models: error by horizon, rewards, ends, calibration; virtual and actual score, who cheats its model."""
+    found = load_or_stop(suite, results, task)
+    from analysis.model_tables import content, tidy_csv
+
+    told = content(found)
+    if told is None:
+        raise stop(
+            f"expected records of {found.suite} with rows `model` or `virtual`, found none: only trials of agents "
+            "that offer a `world_model()` leave them. Run such an agent.",
+            2,
+        )
+    text = _table(found, told, form, out, tidy_csv)
+    if out is not None:
+        write_or_stop(out, text)
+    else:
+        typer.echo(text, nl=False)
+
+
+def _table(found: Results, told: Content, form: str, out: Path | None, csv: Callable[[Results], str]) -> str:
+    """The tables in the form that was asked for."""
+    from analysis.latex import latex
+    from analysis.tables import markdown, terminal
+
+    if form == "csv":
+        return csv(found)
+    if form == "markdown":
+        return markdown(found, told)
+    if form == "latex":
+        return latex(found, told)
+    on_screen = sys.stdout.isatty() and out is None
+    return terminal(found, width=terminal_width() if on_screen else PIPE_WIDTH, colour=on_screen, content=told)
 
 
 app.command()(drawings.curves)

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis import scores
 from analysis.cells import Cell, cells
+from analysis.model_quality import DREAM, gaps
 from analysis.tables import decimals, number
 from analysis.trials import Results, Trial
 from suites.spec import Claim
@@ -44,6 +45,8 @@ class Case:
             return cell.times
         if self.claim.measure == "final":
             return cell.values
+        if self.claim.measure in ("virtual", "gap"):
+            return self._dreamt(entrant, trials)
         of = self._episodes if self.claim.measure == "episodes" else _reward
         return tuple(of(trial) for trial in trials)
 
@@ -66,7 +69,22 @@ class Case:
 
     @property
     def lower_is_better(self) -> bool:
-        return self.by_ranks or (self.claim.measure == "final" and self.results.tasks[self.claim.task].lower_is_better)
+        lower, measure = self.results.tasks[self.claim.task].lower_is_better, self.claim.measure
+        # Who scores too well in the model has a gap above 0, or below it where less is better.
+        return self.by_ranks or (not lower if measure == "gap" else lower and measure in ("final", "virtual"))
+
+    def _dreamt(self, entrant: str, trials: list[Trial]) -> Values:
+        """The score inside the agent's own model, or its distance from the actual one."""
+        for gap in gaps(self.results):
+            if (gap.task.name, gap.entrant, gap.where) == (self.claim.task, entrant, DREAM):
+                values = gap.virtual.mean if self.claim.measure == "virtual" else gap.gaps
+                if len(values) < len(trials) or not np.isfinite(values).all():
+                    n = int(np.isfinite(values).sum())
+                    raise Refused(
+                        NOT_COMPARABLE, f"only {n} of {len(trials)} seeds of {entrant} have a finite virtual score"
+                    )
+                return tuple(map(float, values))
+        raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} has a score inside its own model")
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], Cell]:

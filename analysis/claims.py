@@ -115,7 +115,8 @@ def _value(case: Case, row: Row | None, blank: Verdict) -> Verdict:
         return replace(blank, verdict=NOT_COMPARABLE, reason=why)
     theirs = row.mean if row else claim.value
     assert theirs is not None  # the declaration asks for one of the two
-    scale = abs(task.score[1] - task.score[0]) if task.score and claim.measure == "final" else None
+    in_metric = claim.measure in ("final", "virtual", "gap")
+    scale = abs(task.score[1] - task.score[0]) if task.score and in_metric else None
     margin = claim.margin or rules.default_margin(theirs, row, scale)
     finding = rules.value(case.numbers(claim.entrant), theirs, row, margin)
     if row:

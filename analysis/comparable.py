@@ -13,6 +13,8 @@ from analysis.trials import TaskFacts
 SAME = {
     ("final", "return"): ("mean_return", "mean_training_return", "best_eval_return", "mean_survival_steps"),
     ("final", "length"): ("steps_per_episode", "mean_survival_steps"),
+    ("virtual", "return"): ("mean_return", "mean_survival_steps"),
+    ("virtual", "length"): ("steps_per_episode", "mean_survival_steps"),
     ("episodes", "return"): ("episodes_to_epsilon_optimal",),
     ("episodes", "length"): ("episodes_to_epsilon_optimal",),
 }
@@ -35,10 +37,18 @@ def refusal(row: Row, task: TaskFacts, measure: str, header: Mapping[str, Any]) 
         return why
     if row.metric not in SAME.get((measure, task.metric), ()):
         return f"{row.id} is a {row.metric}, the claim is on {measure} ({task.metric})"
+    if (measure == "virtual") != in_a_dream(row):
+        where = "inside a model" if in_a_dream(row) else "in a true environment"
+        return f"{row.id} was measured {where} ({row.env}), the claim is on {measure}"
     theirs, ours = _family(row.gymnasium_id), _family(str(_card(header).get("env_id") or ""))
     if theirs and ours and theirs != ours:
         return f"{row.id} was measured on {row.gymnasium_id}, the task {task.name} is {_env_id(header)}"
     return None
+
+
+def in_a_dream(row: Row) -> bool:
+    """Whether the row is a score inside a learned model, which is no gymnasium environment."""
+    return not row.gymnasium_id and re.search(r"\b(dream|virtual)\b", row.env) is not None
 
 
 def differing(row: Row, task: TaskFacts, header: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ def curves(suite: SuiteName, results: Folder = ROOT / "results", out: FigureOut 
 
 
 def figures(suite: SuiteName, results: Folder = ROOT / "results", out: FigureOut = None, task: Tasks = None) -> None:
-    """Draw all figures of a suite, as PNG and SVG: curves, every seed, aggregates, profiles, who is better, ratios."""
+    """Draw all figures of a suite, as PNG and SVG: curves, seeds, aggregates, profiles, ratios, world models."""
     found = load_or_stop(suite, results, task)
     from analysis.figures_all import write_all
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import figures, figures_forests, figures_profiles, forests
+from analysis import figures, figures_forests, figures_models, figures_profiles, forests
 from analysis.comparison import compare
 from analysis.figures_forests import INTERVALS, SEEDS
 from analysis.figures_page import save
+from analysis.model_quality import gaps, qualities
 from analysis.profiles import profiles
 from analysis.trials import Results
 
@@ -34,5 +35,9 @@ def write_all(results: Results, folder: Path, suffix: str = "") -> tuple[list[Pa
             drawn[name] = lambda what=what, told=told, of=of: figures_forests.draw(results, what, told, of)
     if found := profiles(results, said):
         drawn["profiles"] = lambda: figures_profiles.draw(results, found)
+    if models := [one for one in qualities(results) if one.ahead]:
+        drawn["models"] = lambda: figures_models.draw_errors(results, models)
+    if played := gaps(results):
+        drawn["virtual"] = lambda: figures_models.draw_scores(results, played)
     paths = [path for name, draw in drawn.items() for path in save(draw, folder / f"{name}{suffix}")]
     return paths, undrawn

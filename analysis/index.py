@@ -25,23 +25,31 @@ from analysis.scores import Array
 from results.record import SCHEMA, read, write_atomically
 
 NAME = ".index.npz"
-VERSION = f"1.{SCHEMA}"  # to be raised with any change of what is kept or how it is computed
+VERSION = f"2.{SCHEMA}"  # to be raised with any change of what is kept or how it is computed
 WORTH = 100  # records; fewer are parsed as quickly as their index is read
 SETTLED = 2.0  # seconds without change before a record counts as at rest; the coarsest file systems count in such ticks
 
 EVALUATION = ("step", "final", "returns", "return_mean", "return_sd", "lengths", "length_mean", "length_sd")
 EPISODE = ("step", "return", "length")
+MODEL = (
+    "horizon", "windows", "diverged", "pixel", "error", "reward_error", "reward_correlation", "ends", "accuracy",
+    "brier", "false_alarms", "within_1", "within_2",
+)  # fmt: skip
+VIRTUAL = ("dream", *(f"{side}{of}" for side in ("", "real_") for of in EVALUATION[2:]))
+TABLES = {"evaluation": EVALUATION, "episode": EPISODE, "model": MODEL, "virtual": VIRTUAL}
 
 Stamp = tuple[int, ...]  # size, time of change of the content and of the entry, inode
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """A finished record as columns: its header, its evaluations and its training episodes."""
+    """A finished record as columns: its header, its evaluations, its training episodes, what its model is worth."""
 
     header: Mapping[str, Any] = field(repr=False)
     evaluation: Array  # [EVALUATION, rows]; `returns` and `lengths` are how many there were
     episode: Array  # [EPISODE, rows]
+    model: Array  # [MODEL, rows] of the final evaluation; NaN for what a model does not predict, or null
+    virtual: Array  # [VIRTUAL, rows] of it; `dream` is 1, or 0 of the environment that the agent was trained in
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,7 @@ class _Entry:
     stamp: Stamp
     shared: str  # the header without its seed, as JSON: the seeds of a cell have it in common
     seed: int
-    evaluation: Array
-    episode: Array
+    tables: Mapping[str, Array]  # by their names in TABLES
 
 
 class Index:
@@ -85,7 +92,7 @@ class Index:
         shared = self._headers.get(entry.shared)
         if shared is None:
             shared = self._headers[entry.shared] = json.loads(entry.shared)
-        return Columns(header={**shared, "seed": entry.seed}, evaluation=entry.evaluation, episode=entry.episode)
+        return Columns(header={**shared, "seed": entry.seed}, **entry.tables)
 
     def save(self, present: Container[str]) -> None:
         """Write what was read anew, without the records that are no longer ``present`` (task/entrant/seed.jsonl)."""
@@ -112,7 +119,19 @@ def parsed(path: Path) -> Columns | None:
         header=record.header,
         evaluation=_array(evaluations, len(EVALUATION)),
         episode=_array(episodes, len(EPISODE)),
+        model=_array([_of_model(row) for row in record.of("model") if row["final"]], len(MODEL)),
+        virtual=_array([_of_virtual(row) for row in record.of("virtual") if row["final"]], len(VIRTUAL)),
     )
+
+
+def _of_model(row: Mapping[str, Any]) -> tuple[float, ...]:
+    flat = {**row, **(row.get("termination") or {}), **(row.get("calibration") or {}), "pixel": row["unit"] == "pixel"}
+    return tuple(_number(flat.get(name)) for name in MODEL)
+
+
+def _of_virtual(row: Mapping[str, Any]) -> tuple[float, ...]:
+    sides = [row[f"{side}{of}"] for side in ("", "real_") for of in ("returns", "lengths")]
+    return row["where"] == "dream", *(number for side in sides for number in _moments(side))
 
 
 def _array(rows: Sequence[tuple[float, ...]], width: int) -> Array:
@@ -140,23 +159,21 @@ def _stamp(path: Path) -> Stamp:
 def _entry(stamp: Stamp, columns: Columns) -> _Entry:
     shared = {name: value for name, value in columns.header.items() if name != "seed"}
     text = json.dumps(shared, separators=(",", ":"))
-    return _Entry(stamp, text, columns.header["seed"], columns.evaluation, columns.episode)
+    return _Entry(stamp, text, columns.header["seed"], {name: getattr(columns, name) for name in TABLES})
 
 
 def _packed(entries: Mapping[str, _Entry]) -> bytes:
     headers = {text: number for number, text in enumerate(dict.fromkeys(e.shared for e in entries.values()))}
     listed = [
-        (name, e.stamp, headers[e.shared], e.seed, e.evaluation.shape[1], e.episode.shape[1])
+        (name, e.stamp, headers[e.shared], e.seed, [table.shape[1] for table in e.tables.values()])
         for name, e in entries.items()
     ]
     told = {"version": VERSION, "headers": list(headers), "entries": listed}
+    arrays: dict[str, Any] = {
+        name: np.concatenate([entry.tables[name] for entry in entries.values()], axis=1) for name in TABLES
+    }
     packed = io.BytesIO()
-    np.savez(
-        packed,
-        told=np.frombuffer(json.dumps(told).encode(), dtype=np.uint8),
-        evaluation=np.concatenate([entry.evaluation for entry in entries.values()], axis=1),
-        episode=np.concatenate([entry.episode for entry in entries.values()], axis=1),
-    )
+    np.savez(packed, told=np.frombuffer(json.dumps(told).encode(), dtype=np.uint8), **arrays)
     return packed.getvalue()
 
 
@@ -166,18 +183,14 @@ def _entries(file: Path) -> dict[str, _Entry]:
         told = json.loads(packed["told"].tobytes())
         if told["version"] != VERSION:
             raise ValueError(f"{file}: expected version {VERSION}, found {told['version']}")
-        evaluation, episode = packed["evaluation"], packed["episode"]
+        tables = {name: packed[name] for name in TABLES}
     entries: dict[str, _Entry] = {}
-    of_evaluation, of_episode = 0, 0
-    for name, stamp, header, seed, evaluations, episodes in told["entries"]:
-        entries[name] = _Entry(
-            tuple(stamp),
-            told["headers"][header],
-            seed,
-            evaluation[:, of_evaluation : of_evaluation + evaluations],
-            episode[:, of_episode : of_episode + episodes],
-        )
-        of_evaluation, of_episode = of_evaluation + evaluations, of_episode + episodes
-    if evaluation.shape != (len(EVALUATION), of_evaluation) or episode.shape != (len(EPISODE), of_episode):
+    begun = [0] * len(TABLES)
+    for name, stamp, header, seed, sizes in told["entries"]:
+        ends = [begin + size for begin, size in zip(begun, sizes, strict=True)]
+        of = {table: tables[table][:, begun[at] : ends[at]] for at, table in enumerate(TABLES)}
+        entries[name] = _Entry(tuple(stamp), told["headers"][header], seed, of)
+        begun = ends
+    if any(tables[name].shape != (len(TABLES[name]), size) for name, size in zip(TABLES, begun, strict=True)):
         raise ValueError(f"{file}: its columns are not as long as it says")
     return entries

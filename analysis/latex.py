@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from analysis.tables import Column, below, met, pages
+from analysis.tables import Column, Content, comparison, met
 from analysis.trials import Results
 
 WIDTH = 92  # characters that a line of \small type holds on A4 with narrow margins; a task alone may be wider
@@ -21,20 +21,21 @@ WRITTEN = {
 LATIN = 0x17F  # the last character that LaTeX knows from its UTF-8 without a package
 
 
-def latex(results: Results) -> str:
+def latex(results: Results, content: Content | None = None) -> str:
     """A table environment for each page of columns; what must be known to read them stands below the last."""
+    content = content or comparison(results)
     lines = []
-    parts = list(pages(results, WIDTH))
+    parts = list(content.pages(WIDTH))
     for number, columns in enumerate(parts, start=1):
         part = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
         lines += [
             r"\begin{table}",
             r"\centering",
             r"\small",
-            rf"\caption{{{escaped(results.title)}{part}}}",
-            rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', results.suite.lower())}-{number}}}",
+            rf"\caption{{{escaped(content.title)}{part}}}",
+            rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', content.label.lower())}-{number}}}",
             *_tabular(results, columns),
-            *(_notes(results) if number == len(parts) else ()),
+            *(_notes(content) if number == len(parts) else ()),
             r"\end{table}",
             "",
         ]
@@ -79,9 +80,9 @@ def _row(entries: Sequence[str]) -> str:
     return f"{' & '.join(entries)} \\\\"
 
 
-def _notes(results: Results) -> Iterator[str]:
+def _notes(content: Content) -> Iterator[str]:
     yield r"\par\medskip\footnotesize\raggedright"
-    for title, lines in below(results):
+    for title, lines in content.below:
         yield rf"\textbf{{{escaped(title)}.}} {' '.join(_sentence(escaped(line)) for line in lines)}\par"
 
 

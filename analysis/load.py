@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.imported import is_imported, mark, strays, unfit
-from analysis.index import EPISODE, EVALUATION, Columns, Index, parsed
+from analysis.index import EPISODE, EVALUATION, MODEL, VIRTUAL, Columns, Index, parsed
 from analysis.protocols import refuse_unlike, spoken
 from analysis.shelf import folders, scan, why_unfinished
 from analysis.trials import Hole, Key, Results, TaskFacts, Trial
@@ -222,4 +222,6 @@ def _numbers(key: Key, columns: Columns, metric: str, curve: str) -> Trial | str
         episode_step=training["step"],
         episode_return=training["return"],
         episode_length=training["length"],
+        model=dict(zip(MODEL, columns.model, strict=True)) if columns.model.size else {},
+        virtual=dict(zip(VIRTUAL, columns.virtual, strict=True)) if columns.virtual.size else {},
     )

@@ -32,7 +32,25 @@ class Column:
         return max(map(len, (*self.head, *self.entries))) + 3
 
 
-def terminal(results: Results, *, width: int, colour: bool) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What is shown of a suite, in whatever form."""
+
+    title: str
+    label: str  # by which LaTeX refers to it
+    pages: Callable[[int], Iterable[list[Column]]]  # tables that are no wider than so many characters
+    below: Sequence[tuple[str, list[str]]]
+
+
+def comparison(results: Results) -> Content:
+    """The entrants' scores, which are shown where nothing else is asked for."""
+    return Content(
+        title=results.title, label=results.suite, pages=lambda width: pages(results, width),
+        below=list(below(results)),
+    )  # fmt: skip
+
+
+def terminal(results: Results, *, width: int, colour: bool, content: Content | None = None) -> str:
     """Tables of as many tasks each as fit into ``width`` columns, then what must be known to read them."""
     from rich import box
     from rich.console import Console
@@ -40,10 +58,11 @@ def terminal(results: Results, *, width: int, colour: bool) -> str:
     from rich.table import Table
     from rich.text import Text
 
+    content = content or comparison(results)
     page = Console(file=io.StringIO(), width=width, force_terminal=colour, highlight=False, markup=False)
-    page.print(Text(results.title, style="bold"))
+    page.print(Text(content.title, style="bold"))
     labels = [results.label(entrant) for entrant in results.entrants]
-    for columns in pages(results, width - 2):
+    for columns in content.pages(width - 2):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("")
         for column in columns:
@@ -52,7 +71,7 @@ def terminal(results: Results, *, width: int, colour: bool) -> str:
             entries = [Text(c.entries[row], style="bold" if row in c.best else "") for c in columns]
             table.add_row(Text(labels[row]), *entries)
         page.print(table)
-    for title, lines in below(results):
+    for title, lines in content.below:
         page.print(Text(title, style="bold"))
         for line in lines:
             page.print(Padding(Text(line), (0, 0, 0, 2)))
@@ -60,17 +79,18 @@ def terminal(results: Results, *, width: int, colour: bool) -> str:
     return "\n".join(line.rstrip() for line in page.file.getvalue().splitlines()) + "\n"
 
 
-def markdown(results: Results) -> str:
-    lines = [f"# {plain(results.title)}", ""]
+def markdown(results: Results, content: Content | None = None) -> str:
+    content = content or comparison(results)
+    lines = [f"# {plain(content.title)}", ""]
     labels = [plain(results.label(entrant)) for entrant in results.entrants]
-    for columns in pages(results, MARKDOWN_WIDTH):
+    for columns in content.pages(MARKDOWN_WIDTH):
         lines.append(_row(["", *("<br>".join(map(plain, column.head)) for column in columns)]))
         lines.append(_row([":--", *("--:" for _ in columns)]))
         for row in met(columns):
             entries = [f"**{c.entries[row]}**" if row in c.best else c.entries[row] for c in columns]
             lines.append(_row([labels[row], *entries]))
         lines.append("")
-    for title, said in below(results):
+    for title, said in content.below:
         lines += [f"**{title}**", "", *(f"- {plain(line)}" for line in said), ""]
     return "\n".join(lines[:-1]) + "\n"
 

@@ -34,6 +34,8 @@ class Trial:
     episode_step: Array  # the step at which each training episode ended
     episode_return: Array
     episode_length: Array
+    model: Mapping[str, Array] = field(default_factory=dict, repr=False)  # rows `model` of the final evaluation, as
+    virtual: Mapping[str, Array] = field(default_factory=dict, repr=False)  # columns; rows `virtual`; {} without any
 
     @property
     def final(self) -> float:

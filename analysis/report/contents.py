@@ -13,6 +13,7 @@ from analysis import forests
 from analysis.comparison import Comparison, compare
 from analysis.profiles import profiles
 from analysis.report.graphs import Panel, Strips, curve_panel, legend, profile_panel, strips
+from analysis.report.models import Models, models
 from analysis.tables import Column, below, met, pages
 from analysis.trials import Results, Trial
 from results.record import last_row, record_path
@@ -55,6 +56,7 @@ class Section:
     aggregates: Sequence[Strips]
     improvement: Sequence[Strips]
     ratios: Sequence[Strips]
+    models: Models
     holes: Sequence[str]
     cautions: Sequence[str]
     undrawn: Mapping[str, Sequence[str]]  # why -> which graphs
@@ -91,6 +93,7 @@ def section(results: Results, *, anchor: str, about: str) -> Section:
         aggregates=[strips(results, of) for of in forests.of_aggregates(results, said)],
         improvement=[strips(results, of) for of in forests.of_improvement(results, said)],
         ratios=[strips(results, of) for of in forests.of_ratios(results, said)],
+        models=models(results),
         holes=results.hole_lines(),
         cautions=forests.caution(said),
         undrawn=undrawn,
