@@ -48,7 +48,8 @@ class Case:
     @property
     def name(self) -> str:
         envs = self.config.get("n_envs", 1)
-        return f"{self.agent.rpartition('.')[2]}-{self.world}" + (f"-{envs}-envs" if envs > 1 else "")
+        said = "".join(f"-{self.config[name]}" for name in ("learner", "rounds") if name in self.config)
+        return f"{self.agent.rpartition('.')[2]}-{self.world}{said}" + (f"-{envs}-envs" if envs > 1 else "")
 
     @property
     def budget(self) -> int:
@@ -80,6 +81,14 @@ def dyna_q(world: str, **config: Any) -> Case:
 def mb_mpc(world: str, known: tuple[str, ...] = ()) -> Case:
     config = {"random_steps": 30, "steps_per_round": 20, "horizon": 4, "candidates": 16, "hidden": [16], "epochs": 2}
     return Case(agent="agents.mb_mpc", world=world, config={**config, "batch_size": 16}, known=known)
+
+
+def world_models(world: str, **config: Any) -> Case:
+    small = {"latent": 4, "hidden": 8, "vision_epochs": 1, "vision_batch": 10, "memory_updates": 3, "memory_batch": 4}
+    small |= {"sequence": 8, "population": 4, "rollouts": 2, "generations": 3, "games": 3, "time_limit": 20}
+    if world == "carracing" and "learn_in" not in config:
+        small |= {"random_steps": 27, "generations": 1000}
+    return Case(agent="agents.world_models", world=world, config={**small, **config}, save_every=7)
 
 
 def ppo(world: str, n_envs: int = 1, **config: Any) -> Case:
@@ -114,6 +123,10 @@ CASES = [
     mb_mpc("cartpole"),
     mb_mpc("pendulum", known=("reward", "termination")),
     mb_mpc("hopper", known=("termination",)),
+    world_models("carracing", test_every=2, test_rollouts=3),
+    world_models("carracing", learn_in="dream", reward=True, reward_weight=0.1, learner="ppo", dream_steps=33_000),
+    world_models("take-cover", recorders=3),
+    world_models("take-cover", rounds=2, curious_generations=1, finetune_steps=30),
     ppo("maze", n_envs=3),
     ppo("exam"),
     ppo("cartpole", n_envs=3),

@@ -154,3 +154,34 @@ class ImageMemory(gym.Env[Any, Any]):
 
     def dark(self) -> np.ndarray:
         return np.zeros((self.size, self.size, 3), np.uint8)
+
+
+class Sides(gym.Env[Any, Any]):
+    """Pictures: one half is bright, left or right by chance at each step; the action of the same side is right.
+
+    ``deadly``: the wrong action ends the episode, and each step pays 1. Else the right action pays 1, the wrong one 0.
+    Either way the best return of an episode is ``steps``; a uniform policy's is about 2, or half of them.
+    """
+
+    def __init__(self, steps: int = 8, deadly: bool = False) -> None:
+        self.limit, self.deadly = steps, deadly
+        self.observation_space = Box(0, 255, (64, 64, 3), np.uint8)
+        self.action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.elapsed = 0
+        return self._look(), {}
+
+    def step(self, action: Any) -> Any:
+        right = int(action) == self.side
+        self.elapsed += 1
+        reward = 1.0 if self.deadly else float(right)
+        terminated = self.deadly and not right
+        return self._look(), reward, terminated, self.elapsed >= self.limit and not terminated, {}
+
+    def _look(self) -> Any:
+        self.side = int(self.np_random.integers(2))
+        frame = np.zeros((64, 64, 3), np.uint8)
+        frame[:, 32 * self.side : 32 * (self.side + 1)] = 220
+        return frame

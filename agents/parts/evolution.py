@@ -109,7 +109,7 @@ class Evolution:
         if self.best is None or values[top] > self.best[1]:
             self.best = self._solutions[top].copy(), float(values[top])
         self._es.tell(self._solutions, self._ranks(values).tolist())
-        self._solutions = self._asked = None
+        self._before, self._solutions, self._asked = self._rng.bit_generator.state, None, None
 
     def _ranks(self, values: np.ndarray) -> np.ndarray:
         """Places from 0, the best, in the order that selection goes by; all different, so cma has no ties to break."""
@@ -168,7 +168,7 @@ class Evolution:
                 setattr(self._part(holder), name, array)
         self._es._updateBDfromSM(self._es.sm)
         self._es.timer = ElapsedWCTime()  # which cma starts in the first generation and reads when asked to stop
-        self._solutions = self._asked = None
+        self._before, self._solutions, self._asked = state["generator"], None, None
         if state["asked"]:
             self.ask()  # as it was asked before: from the same distribution and the same numbers
 

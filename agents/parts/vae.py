@@ -1,0 +1,250 @@
+"""V of World Models: the convolutional variational autoencoder of 64 x 64 frames (Ha & Schmidhuber 2018, appendix A.1).
+
+Encoder: convolutions of 32, 64, 128, 256 channels, kernel 4, stride 2, ReLU: 64 -> 31 -> 14 -> 6 -> 2 pixels a side;
+1,024 numbers -> mean and log-variance. Decoder: dense 1,024 without ReLU, transposed convolutions of 128, 64, 32, 3
+channels, kernels 5, 5, 6, 6, stride 2: 1 -> 5 -> 13 -> 30 -> 64; ReLU between, sigmoid at the end. Loss and first
+weights are the official code's (hardmaru/WorldModelsExperiments, vae.py): squared error summed over pixels and
+channels, plus the KL divergence, which no image counts below 0.5 a latent dimension; Glorot-uniform weights, zero
+biases. Deviations: none.
+
+How it is computed (the numbers are those of plain layers up to rounding):
+
+- Memory is channels-last throughout: a row of a window is one run of memory, cheap to copy.
+- An image is held as 32 x 32 cells of 2 x 2 pixels. On cells the first convolution has kernel 2 and stride 1, the last
+  transposed one kernel 3 and stride 1: the same products in shapes that run faster.
+- The first transposed convolution meets one pixel: it is a matrix. Nothing stands between it and the dense layer, so
+  for batches larger than Z the two are multiplied first: Z + 1 rows go through it instead of B.
+- Between these, on a CPU, PyTorch is slow on few pixels and in gradients by the weights: there windows are copied out,
+  of as many images as fit into a cache, and go into a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+KL_TOLERANCE = 0.5  # nats a latent dimension, per image; official code: kl_tolerance
+_FEW = 25  # pixels, on the side that has fewer, up to which own products beat PyTorch's convolutions: measured
+_BLOCK = 2**18  # copied numbers held at a time: 1 MiB
+_conv, _transposed = partial(F.conv2d, stride=2), partial(F.conv_transpose2d, stride=2)
+
+
+class VAE(nn.Module):
+    """V with ``latent`` dimensions; 4,348,547 parameters for 32 (CarRacing), 4,446,915 for 64 (Take Cover)."""
+
+    def __init__(self, latent: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.latent = latent
+        self.down1 = Kernel(32, 4, 3, 32, generator)
+        self.down2 = Kernel(64, 4, 32, 64, generator)
+        self.down3 = Kernel(128, 4, 64, 128, generator)
+        self.down4 = Kernel(256, 4, 128, 256, generator)
+        self.mean, self.logvar = (_linear(1024, latent, generator) for _ in range(2))
+        self.dense = _linear(latent, 1024, generator)
+        self.up1 = Kernel(1024, 5, 128, 128, generator)
+        self.up2 = Kernel(128, 5, 64, 64, generator)
+        self.up3 = Kernel(64, 6, 32, 32, generator)
+        self.up4 = Kernel(32, 6, 3, 3, generator)
+
+    def encode(self, images: Float[Tensor, "B 3 64 64"]) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+        """Mean and log-variance of z, differentiable; fastest on channels-last images, as `images` makes them."""
+        return self._encode(_cells(images))
+
+    def decode(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 3 64 64"]:
+        """Images in [0, 1], channels-last in memory."""
+        cells = _rows(self._logits(z).sigmoid()).view(len(z), 32, 32, 2, 2, 3)
+        return _planes(cells.transpose(2, 3).reshape(len(z), 64, 64, 3))
+
+    def losses(self, images: Float[Tensor, "B 3 64 64"], generator: torch.Generator) -> dict[str, Tensor]:
+        """``reconstruction``: squared error summed over an image; ``kl``: nats, with the floor; means over images."""
+        return self.losses_and_latents(images, generator)[0]
+
+    def losses_and_latents(
+        self, images: Float[Tensor, "B 3 64 64"], generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], Float[Tensor, "B Z"], Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
+        """Losses, z as drawn, mean, log-variance: a loss that is added on z trains the encoder too."""
+        cells = _cells(images)
+        mean, logvar = self._encode(cells)
+        z = sample(mean, logvar, generator)
+        error: Tensor = _SquaredError.apply(self._logits(z), cells)  # type: ignore[no-untyped-call]
+        return {"reconstruction": error / len(images), "kl": kl(mean, logvar).mean()}, z, mean, logvar
+
+    def _encode(self, cells: Float[Tensor, "B 12 32 32"]) -> tuple[Tensor, Tensor]:
+        x = F.conv2d(cells, _cells(_planes(self.down1.weight)), self.down1.bias).relu_()
+        for kernel in (self.down2, self.down3, self.down4):
+            x = (_Down.apply if x.is_cpu else _conv)(x, _planes(kernel.weight), kernel.bias).relu_()
+        x = _rows(x).flatten(1)
+        return self.mean(x), self.logvar(x)
+
+    def _logits(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 12 32 32"]:
+        """The decoder before its sigmoid."""
+        matrix, bias = self.up1.weight.flatten(1), self.up1.bias.repeat(25)
+        if len(z) > self.latent:
+            both = torch.cat([self.dense.weight.t(), self.dense.bias[None]]) @ matrix
+            x = torch.addmm(both[-1] + bias, z, both[:-1])
+        else:
+            x = torch.addmm(bias, self.dense(z), matrix)
+        x = _planes(x.relu_().view(len(z), 5, 5, 128))
+        for kernel in (self.up2, self.up3):
+            x = (_Up.apply if x.is_cpu else _transposed)(x, _planes(kernel.weight), kernel.bias).relu_()
+        return F.conv_transpose2d(x, _cells(_planes(self.up4.weight)), self.up4.bias.repeat(4))
+
+
+class Kernel(nn.Module):
+    """Weights ``[small, k, k, large]`` of a convolution or, transposed, of its adjoint: ``large`` has more pixels."""
+
+    def __init__(self, small: int, k: int, large: int, biases: int, generator: torch.Generator) -> None:
+        super().__init__()
+        bound = (6.0 / (k * k * (small + large))) ** 0.5  # Glorot & Bengio 2010, equation 16
+        weight = torch.empty(small, k, k, large, device=generator.device)
+        self.weight = nn.Parameter(weight.uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(biases, device=generator.device))
+
+
+def images(frames: UInt8[Tensor, "B 64 64 3"]) -> Float[Tensor, "B 3 64 64"]:
+    """Numbers in [0, 1], in one pass; memory stays channels-last."""
+    return _planes(frames.div(255.0))
+
+
+def frames(images: Float[Tensor, "B 3 64 64"]) -> UInt8[Tensor, "B 64 64 3"]:
+    """The nearest of 256 shades; what lies outside [0, 1] is cut."""
+    return images.permute(0, 2, 3, 1).mul(255.0).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8).contiguous()
+
+
+def sample(
+    mean: Float[Tensor, "*B Z"], logvar: Float[Tensor, "*B Z"], generator: torch.Generator
+) -> Float[Tensor, "*B Z"]:
+    """z of a diagonal Gaussian, differentiable in both."""
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return torch.addcmul(mean, torch.exp(0.5 * logvar), noise)
+
+
+def kl(mean: Float[Tensor, "B Z"], logvar: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
+    """Nats between each image's Gaussian and N(0, 1), at least 0.5 a dimension; at the floor no gradient flows."""
+    nats = -0.5 * (1.0 + logvar - mean.square() - logvar.exp()).sum(1)
+    return nats.clamp(min=KL_TOLERANCE * mean.shape[1])
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs, device="meta").to_empty(device=generator.device)
+    nn.init.xavier_uniform_(linear.weight, generator=generator)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _planes(rows: Float[Tensor, "B H W C"]) -> Float[Tensor, "B C H W"]:
+    return rows.permute(0, 3, 1, 2)
+
+
+def _rows(planes: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W C"]:
+    return planes.permute(0, 2, 3, 1)
+
+
+def _cells(planes: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 4*C H/2 W/2"]:
+    """2 x 2 pixels to a cell, of images as of kernels; its numbers run over row, column, channel."""
+    count, channels, height, width = planes.shape
+    cells = _rows(planes).reshape(count, height // 2, 2, width // 2, 2, channels).transpose(2, 3)
+    return _planes(cells.reshape(count, height // 2, width // 2, 4 * channels))
+
+
+class _Down(torch.autograd.Function):
+    """`_conv` and its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        side = (x.shape[2] - weight.shape[2]) // 2 + 1
+        if side * side > _FEW:
+            return _conv(x, weight, bias)
+        out, matrix = _filled(bias, len(x), side), _rows(weight).flatten(1).t()
+        for few, rows in _windows(x, weight.shape[2]):
+            _rows(out[few]).flatten(0, 2).addmm_(rows, matrix)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        (x, weight), grad = ctx.saved_tensors, grads[0].contiguous(memory_format=torch.channels_last)
+        return _spread(grad, weight, None, x.shape[2]), _by_weight(weight, grad, x), grad.sum((0, 2, 3))
+
+
+class _Up(torch.autograd.Function):
+    """`_transposed` and its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _spread(x, weight, bias, 2 * x.shape[2] + weight.shape[2] - 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        (x, weight), grad = ctx.saved_tensors, grads[0].contiguous(memory_format=torch.channels_last)
+        by_x = torch.empty_like(x)
+        return by_x, _by_weight(weight, x, grad, by_x), grad.sum((0, 2, 3))
+
+
+def _by_weight(weight: Tensor, small: Tensor, large: Tensor, gathered: Tensor | None = None) -> Tensor:
+    """The gradient by ``weight``; while the windows of ``large`` are at hand, also what they give at each pixel."""
+    found, matrix = torch.zeros_like(weight), _rows(weight).flatten(1).t()
+    for few, rows in _windows(large, weight.shape[2]):
+        _rows(found).flatten(1).addmm_(_rows(small[few]).flatten(0, 2).t(), rows)
+        if gathered is not None:
+            torch.mm(rows, matrix, out=_rows(gathered[few]).flatten(0, 2))
+    return found
+
+
+def _filled(bias: Tensor, count: int, side: int) -> Tensor:
+    return _planes(bias.expand(count, side, side, -1)).contiguous(memory_format=torch.channels_last)
+
+
+def _windows(large: Tensor, k: int) -> Iterator[tuple[slice, Tensor]]:
+    """All k x k windows at stride 2, one a row, copied for a few images at a time into a buffer that is used again."""
+    count, channels, side, _ = large.shape
+    out, row = (side - k) // 2 + 1, side * channels
+    windows = large.as_strided((count, out, out, k, k * channels), (side * row, 2 * row, 2 * channels, row, 1))
+    step = max(1, _BLOCK // (out * out * k * k * channels))
+    buffer = large.new_empty(min(step, count), *windows.shape[1:])
+    for start in range(0, count, step):
+        few = windows[start : start + step]
+        yield slice(start, start + step), buffer[: len(few)].copy_(few).view(-1, k * k * channels)
+
+
+def _spread(x: Tensor, weight: Tensor, bias: Tensor | None, side: int) -> Tensor:
+    """The adjoint: every pixel of ``x`` adds a window to images of ``side`` pixels."""
+    (count, _, out, _), (_, channels, k, _) = x.shape, weight.shape
+    if out * out > _FEW:
+        return _transposed(x, weight, bias, output_padding=side - (2 * out + k - 2))
+    large = _filled(x.new_zeros(channels) if bias is None else bias, count, side)
+    row, step = side * channels, max(1, _BLOCK // (out * out * k * k * channels))
+    for pixels, few in zip(torch.split(_rows(x), step), torch.split(_rows(large), step), strict=True):
+        windows = (pixels @ _rows(weight).flatten(1)).view(len(few), out, out, k, k * channels)
+        for i in range(0, k, 2):  # in parts of at most 2 x 2 pixels: those of neighbouring windows do not overlap
+            for j in range(0, k, 2):
+                part = windows[:, :, :, i : i + 2, j * channels : (j + 2) * channels]
+                few[:, i:, j:].as_strided(part.shape, (side * row, 2 * row, 2 * channels, row, 1)).add_(part)
+    return large
+
+
+class _SquaredError(torch.autograd.Function):
+    """The sum of (sigmoid(logits) - target)^2, and its gradient 2 d y (1 - y) as one formula."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        y = logits.sigmoid()
+        d = y - target
+        ctx.save_for_backward(y, d)
+        return torch.dot(_rows(d).flatten(), _rows(d).flatten())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        y, d = ctx.saved_tensors
+        return torch.addcmul(y, y, y, value=-1.0).mul_(d).mul_(2.0 * grads[0]), None

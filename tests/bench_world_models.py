@@ -1,0 +1,149 @@
+"""Speed of World Models whole: dreams of a generation, training of V and M, real rollouts of C.
+
+``python -m tests.bench_world_models``: one thread. The arithmetic floor is 2 operations per weight and use, at the rate
+of this machine's matrix products in this run. The older PyTorch re-implementation (ctallec/world-models) was measured
+on a machine whose matrix products reach 85 GFLOP/s; its figures are scaled by the rate that is found here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from agents.parts import vae as vision
+from agents.parts.controllers import ActionMap, Controller
+from agents.parts.dream_games import DreamGames
+from agents.parts.games import Games
+from agents.parts.latent_training import memory_losses
+from agents.parts.mdn_rnn import MDNRNN
+from agents.parts.mind import Mind
+from agents.parts.recording import Recording
+from agents.parts.vae import VAE
+from suites import envs
+from suites.runner.gate import Gate
+
+REFERENCE = 85e9  # operations a second of the machine on which the older implementation was timed
+OLDER = {"V, images/s": 125.0, "M, sequences/s": 6.1, "rollouts, steps/s": 43.2}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def best_of(count: int, work: Callable[[], object]) -> float:
+    """Seconds of processor time, the least of ``count``: other work on the machine only adds."""
+    found = []
+    for _ in range(count):
+        began = time.process_time()
+        work()
+        found.append(time.process_time() - began)
+    return min(found)
+
+
+def product_rate() -> float:
+    """Operations a second of float32 matrix products in the sizes that matter here."""
+    a, b = torch.randn(1024, 578), torch.randn(578, 2048)
+    out = torch.empty(1024, 2048)
+    seconds = best_of(10, lambda: torch.mm(a, b, out=out))
+    return 2 * 1024 * 578 * 2048 / seconds
+
+
+def dreams(rate: float) -> None:
+    memory = MDNRNN(64, 1, 512, generator(), done=True)
+    with torch.no_grad():
+        memory.output_bias[memory.gaussians] = -50.0  # nobody dies: every dream runs to the time limit
+    space = gym.spaces.Discrete(3)
+    actions, controller = ActionMap(space, "take_cover"), Controller(64 + 1024, 1, bias=False)
+    games = DreamGames(
+        memory=memory, controller=controller, actions=actions, seen=1088, temperature=1.15, time_limit=64
+    )
+    candidates = np.random.default_rng(0).normal(size=(64, controller.size)) * 0.1
+    mean, logvar = torch.zeros(16, 64), torch.zeros(16, 64)
+    seconds = best_of(3, lambda: games.play(candidates, mean, logvar, generator()))
+    speed = 64 * 16 * 64 / seconds
+    floor = rate / (2 * (sum(p.numel() for p in memory.parameters()) + controller.size))
+    print(f"dream, 64 candidates x 16: {speed:,.0f} steps/s, {speed / floor:.2f} of the floor (bar 0.5)")
+
+
+def training(rate: float) -> None:
+    scale = rate / REFERENCE
+    vae, rng = VAE(32, generator()), np.random.default_rng(0)
+    frames = torch.from_numpy(rng.integers(0, 255, (3200, 64, 64, 3), np.uint8))
+    optimiser = torch.optim.Adam(vae.parameters(), 1e-4, fused=True)
+
+    def see() -> None:
+        for start in range(0, 320, 32):
+            losses = vae.losses(vision.images(frames[start : start + 32]), generator())
+            optimiser.zero_grad()
+            torch.autograd.backward(list(losses.values()))
+            optimiser.step()
+
+    older = OLDER["V, images/s"] * scale
+    speed = 320 / best_of(3, see)
+    print(f"V, batch 32: {speed:,.0f} images/s, {speed / older:.1f} times the older one's {older:.0f} (bar 2)")
+
+    recording = recorded(rng)
+    memory = MDNRNN(32, 3, 256, generator())
+    learner = torch.optim.Adam(memory.parameters(), 1e-3, fused=True)
+    stream = recording.stream()
+
+    def remember() -> None:
+        for _ in range(10):
+            losses = memory_losses(memory, recording, stream, (16, 32), rng, generator())
+            learner.zero_grad()
+            torch.autograd.backward(list(losses.values()))
+            learner.step()
+
+    older = OLDER["M, sequences/s"] * scale
+    speed = 160 / best_of(3, remember)
+    print(
+        f"M, 16 x 32, loading: {speed:,.0f} sequences/s, {speed / older:.0f} times the older one's {older:.1f} (bar 20)"
+    )
+
+
+def recorded(rng: np.random.Generator) -> Recording:
+    """Latents of 10 episodes of 500 steps, as if V had seen them."""
+    recording = Recording(None, (1, 1, 1), 3)
+    for _ in range(10):
+        episode = recording.begin_episode()
+        for _ in range(500):
+            row = recording.add(episode, np.zeros((1, 1, 1), np.uint8))
+            recording.act(row, rng.normal(size=3), 0.0, False)
+        recording.add(episode, np.zeros((1, 1, 1), np.uint8))
+    recording.mean = torch.randn(recording.count, 32, generator=generator())
+    recording.logvar = torch.full((recording.count, 32), -2.0)
+    return recording
+
+
+def rollouts(rate: float, env: str, bar: float) -> None:
+    """Steps, a frame each, of 16 candidates in 4 episodes of 200 frames, resets included."""
+    gate = Gate(lambda: envs.build(env, {"time_limit": 200}), task="bench", seed=0, budget=10**9, log=lambda row: None)
+    vector = gate.open(32, autoreset=False)
+    actions = ActionMap(vector.single_action_space, "carracing")
+    controller = Controller(32 + 256, actions.size)
+    vae, memory = VAE(32, generator()), MDNRNN(32, 3, 256, generator())
+    games = Games(lambda count: Mind(vae, memory, "zh", count), controller, actions)
+    candidates = np.random.default_rng(0).normal(size=(16, controller.size)) * 0.1
+    before, began = gate.steps, time.process_time()
+    games.play(candidates, np.arange(4), vector, lambda: None, generator())
+    speed = (gate.steps - before) / (time.process_time() - began)
+    older = OLDER["rollouts, steps/s"] * rate / REFERENCE
+    print(f"C in {env}: {speed:,.0f} steps/s, {speed / older:.1f} times the older one's {older:.0f} (bar {bar:.0f})")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rate = product_rate()
+    print(f"matrix products: {rate / 1e9:.0f} GFLOP/s on one core")
+    dreams(rate)
+    training(rate)
+    rollouts(rate, "carracing", 4)
+    rollouts(rate, "carracing_fast", 15)
+
+
+if __name__ == "__main__":
+    main()
