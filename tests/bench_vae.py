@@ -4,8 +4,8 @@ Run it as ``python -m tests.bench_vae``. One thread, CPU seconds (so that neighb
 round measures all contestants in turn, and each round gives one ratio; the median counts.
 
 *Straightforward* is what the older PyTorch re-implementation does, written down anew: `nn.Conv2d` and
-`nn.ConvTranspose2d` in PyTorch's default memory layout, squared error and KL by autograd, unfused Adam, batch 32; on its
-own it ran at 125 images/s on a core whose matrix products reach 85 GFLOP/s (there the arithmetic floor is 370).
+`nn.ConvTranspose2d` in PyTorch's default memory layout, squared error and KL by autograd, unfused Adam, batch 32; that
+one ran at 125 images/s on a core whose matrix products reach 85 GFLOP/s (where the arithmetic floor is 370).
 The floor is the published network's multiply-adds, forward and backward, at the rate of a 1,024-cubed float32 matrix
 product measured in the same round.
 """
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from agents.parts import vae
 from agents.parts.vae import VAE
 
-ROUNDS, LATENT = 9, 32
+ROUNDS, LATENT = 7, 32
 _ENCODER = ((3, 32, 31), (32, 64, 14), (64, 128, 6), (128, 256, 2))  # channels in, out, side of the output
 _DECODER = ((1024, 128, 5, 1), (128, 64, 5, 5), (64, 32, 6, 13), (32, 3, 6, 30))  # in, out, kernel, side of the input
 

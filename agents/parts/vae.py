@@ -15,7 +15,7 @@ How it is computed (the numbers are those of plain layers up to rounding):
 - The first transposed convolution meets one pixel: it is a matrix. Nothing stands between it and the dense layer, so
   for batches larger than Z the two are multiplied first: Z + 1 rows go through it instead of B.
 - Between these, on a CPU, PyTorch is slow on few pixels and in gradients by the weights: there windows are copied out,
-  of as many images as fit into a cache, and go into a matrix product.
+  as many as fit into a cache, and go into a matrix product.
 """
 
 from __future__ import annotations
@@ -80,8 +80,7 @@ class VAE(nn.Module):
         x = F.conv2d(cells, _cells(_planes(self.down1.weight)), self.down1.bias).relu_()
         for kernel in (self.down2, self.down3, self.down4):
             x = (_Down.apply if x.is_cpu else _conv)(x, _planes(kernel.weight), kernel.bias).relu_()
-        x = _rows(x).flatten(1)
-        return self.mean(x), self.logvar(x)
+        return self.mean(_rows(x).flatten(1)), self.logvar(_rows(x).flatten(1))
 
     def _logits(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 12 32 32"]:
         """The decoder before its sigmoid."""
@@ -171,7 +170,7 @@ class _Down(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        (x, weight), grad = ctx.saved_tensors, grads[0].contiguous(memory_format=torch.channels_last)
+        (x, weight), grad = ctx.saved_tensors, grads[0]
         return _spread(grad, weight, None, x.shape[2]), _by_weight(weight, grad, x), grad.sum((0, 2, 3))
 
 
@@ -186,14 +185,15 @@ class _Up(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        (x, weight), grad = ctx.saved_tensors, grads[0].contiguous(memory_format=torch.channels_last)
-        by_x = torch.empty_like(x)
+        (x, weight), grad = ctx.saved_tensors, grads[0]
+        by_x = torch.empty_like(x, memory_format=torch.channels_last)
         return by_x, _by_weight(weight, x, grad, by_x), grad.sum((0, 2, 3))
 
 
 def _by_weight(weight: Tensor, small: Tensor, large: Tensor, gathered: Tensor | None = None) -> Tensor:
     """The gradient by ``weight``; while the windows of ``large`` are at hand, also what they give at each pixel."""
-    found, matrix = torch.zeros_like(weight), _rows(weight).flatten(1).t()
+    found = torch.zeros_like(weight, memory_format=torch.channels_last)
+    matrix = _rows(weight).flatten(1).t()
     for few, rows in _windows(large, weight.shape[2]):
         _rows(found).flatten(1).addmm_(_rows(small[few]).flatten(0, 2).t(), rows)
         if gathered is not None:
@@ -207,7 +207,7 @@ def _filled(bias: Tensor, count: int, side: int) -> Tensor:
 
 def _windows(large: Tensor, k: int) -> Iterator[tuple[slice, Tensor]]:
     """All k x k windows at stride 2, one a row, copied for a few images at a time into a buffer that is used again."""
-    count, channels, side, _ = large.shape
+    (count, channels, side, _), large = large.shape, large.contiguous(memory_format=torch.channels_last)
     out, row = (side - k) // 2 + 1, side * channels
     windows = large.as_strided((count, out, out, k, k * channels), (side * row, 2 * row, 2 * channels, row, 1))
     step = max(1, _BLOCK // (out * out * k * k * channels))
