@@ -9,6 +9,9 @@ round after round (IV-D, Algorithm 1). The model-free fine-tuning of section V i
 
 Deviations
 ----------
+* Beside random shooting (the default, as published) the controller may search by CEM, iCEM or MPPI; such a planner
+  begins with the plan of the step before, from an episode's first step on with none. A cost that the suite grants may
+  be limited (``cost_limit``).
 * The paper's reward is a known function of the state. Here that holds if the suite grants ``reward``;
   else the reward is one more output of the network, normalised and fitted like a state difference.
 * The paper ignores that episodes end. Here a granted ``termination`` is used, else the probability of a
@@ -41,7 +44,10 @@ from torch import Tensor
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
 from agents.parts.dynamics import DynamicsModel, Imagination, Normaliser
-from agents.parts.planners import imagined_return, random_shooting
+from agents.parts.imagined import ImaginedWorld
+from agents.parts.objective import Objective
+from agents.parts.planners import planner
+from agents.parts.planning import Planner, PlannerConfig
 from agents.parts.replay import Replay
 from agents.protocol import Door, PolicyMode, Problem, Report
 
@@ -50,7 +56,7 @@ OBSERVATIONS = ("vector",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(PlannerConfig):
     """The defaults are those of the released code for HalfCheetah (yaml_files/cheetah_forward.yaml)."""
 
     random_steps: int = 10_000  # steps of random actions first; code: 10 rollouts of 1000
@@ -91,6 +97,8 @@ class MBMPC:
         self.replay = Replay(problem.budget, shape, self.actions.size)
         self.updates = 0
         self.fitted = False
+        self.heed_ends = "termination" in self.known  # else from the first training on whose data have a true end
+        self.planner = planner(self.actions, config)
         self.controller = self._controller()
 
     def learn(self, door: Door, report: Report) -> None:
@@ -100,14 +108,17 @@ class MBMPC:
         metrics = None
         while True:
             report(metrics)
-            vector = self.controller.plan(obs, self.acting)
+            vector = self.controller.plan(obs, self.planner, self.acting)
             if self.fitted:
                 vector = self.actions.disturb(vector, self.config.action_noise, self.acting)
             action = self.actions.decode(vector)
             next_obs, reward, terminated, truncated, _ = env.step(action)
             self.replay.add(obs, self.actions.encode(action), float(reward), next_obs, terminated)
             metrics = self.fit() if self._round_ends() else None
-            obs = env.reset()[0] if terminated or truncated else next_obs
+            if terminated or truncated:
+                self.planner.forget()
+                next_obs, _ = env.reset()
+            obs = next_obs
 
     def _round_ends(self) -> bool:
         since = self.replay.added - self.config.random_steps
@@ -121,6 +132,7 @@ class MBMPC:
             self.model.inputs, self.model.targets = Normaliser.fit(inputs), Normaliser.fit(targets)
         inputs, targets = self.model.inputs(inputs), self.model.targets(targets)
         ends = data["terminated"].float()
+        self.heed_ends = self.heed_ends or bool(ends.any())
         batches = ceil(len(inputs) / self.config.batch_size)
         sums: dict[str, Tensor] = {}
         for _ in range(self.config.epochs):
@@ -156,28 +168,39 @@ class MBMPC:
         )
 
     def _controller(self) -> Controller:
-        heed_ends = "termination" in self.known or bool(self.replay.tensors()["terminated"].any())
-        return Controller(
-            Imagination(self.model.folded(), self.model.obs_size) if self.fitted else None,
-            self.actions,
-            self.config,
-            self.known,
-            heed_ends,
+        config = self.config
+        objective = Objective(
+            known=self.known,
+            discount=config.discount,
+            heed_ends=self.heed_ends,
+            cost_limit=config.cost_limit,
+            cost_penalty=config.cost_penalty,
         )
+        imagination = Imagination(self.model.folded(), self.model.obs_size) if self.fitted else None
+        return Controller(imagination, self.actions, objective)
 
     def policy(self, mode: PolicyMode) -> ControllerPolicy:
         """The controller without action noise, for either mode: it has no distribution to sample from."""
-        return ControllerPolicy(self._controller(), torch.Generator(self.device))
+        own = planner(self.actions, self.config)
+        return ControllerPolicy(self._controller(), own, torch.Generator(self.device))
+
+    def world_model(self) -> ImaginedWorld | None:
+        """Of no use for imagined returns: planning in every step of them would cost more than the trial."""
+        if not self.fitted:
+            return None
+        return ImaginedWorld(self.model, self.actions, known=self.known, ends=self.heed_ends)
 
     def save(self, folder: Path) -> None:
         state = {
             "model": self.model.state(),
             "optimiser": self.optimiser.state_dict(),
             "replay": self.replay.state(),
+            "planner": self.planner.state(),
             "acting": self.acting,
             "training": self.training,
             "updates": self.updates,
             "fitted": self.fitted,
+            "heed_ends": self.heed_ends,
         }
         saving.write(folder, state)
 
@@ -186,76 +209,48 @@ class MBMPC:
         self.model.restore(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.replay.restore(state["replay"])
+        self.planner.restore(state["planner"])
         self.acting.set_state(state["acting"])
         self.training.set_state(state["training"])
-        self.updates, self.fitted = state["updates"], state["fitted"]
+        self.updates, self.fitted, self.heed_ends = state["updates"], state["fitted"], state["heed_ends"]
         self.controller = self._controller()
 
 
 class Controller:
     """Section IV-C: the first action of the best imagined sequence. Random until a model was trained."""
 
-    def __init__(
-        self,
-        imagination: Imagination | None,
-        actions: ActionVectors,
-        config: Config,
-        known: dict[str, Any],
-        heed_ends: bool,
-    ) -> None:
-        self.imagination, self.actions, self.config = imagination, actions, config
-        self.known, self.heed_ends = known, heed_ends
+    def __init__(self, imagination: Imagination | None, actions: ActionVectors, objective: Objective) -> None:
+        self.imagination, self.actions, self.objective = imagination, actions, objective
 
     @torch.inference_mode()
-    def plan(self, obs: Any, generator: torch.Generator) -> Float[Tensor, " A"]:
+    def plan(self, obs: Any, planner: Planner, generator: torch.Generator) -> Float[Tensor, " A"]:
         if self.imagination is None:
             return self.actions.draw(1, 1, generator)[0, :, 0]
         start = torch.as_tensor(np.asarray(obs, np.float32), device=generator.device)
-        config = self.config
-        best = random_shooting(
-            lambda sequences: self.returns(start, sequences),
-            self.actions,
-            config.horizon,
-            config.candidates,
-            generator,
-        )
-        return best[0]
+        return planner.plan(lambda sequences: self.returns(start, sequences), generator)[0]
 
     def returns(self, start: Float[Tensor, " D"], sequences: Float[Tensor, "H A K"]) -> Float[Tensor, " K"]:
         """What the model promises for each sequence; rewards and ends are the suite's where granted."""
         assert self.imagination is not None
         states, others = self.imagination.rollout(start, sequences)
-        rewards = self.granted("reward", states, sequences) if "reward" in self.known else others[:, 0]
-        if not self.heed_ends:
-            return imagined_return(rewards, None, self.config.discount)
-        if "termination" in self.known:
-            cont = 1.0 - self.granted("termination", states, sequences)
-        else:
-            cont = torch.sigmoid(-others[:, -1])
-        return imagined_return(rewards, cont, self.config.discount)
-
-    def granted(
-        self, name: str, states: Float[Tensor, "S D K"], sequences: Float[Tensor, "H A K"]
-    ) -> Float[Tensor, "H K"]:
-        """A function that the suite grants, at all imagined transitions at once."""
-        obs, action, next_obs = (
-            part.transpose(1, 2).reshape(-1, part.shape[1]) for part in (states[:-1], sequences, states[1:])
-        )
-        found: Tensor = self.known[name](obs, action, next_obs)
-        return found.float().view(len(sequences), -1)
+        known = self.objective.known
+        rewards = None if "reward" in known else others[:, 0]
+        cont = None if "termination" in known else torch.sigmoid(-others[:, -1])
+        return self.objective.scores(states, sequences, rewards, cont)
 
 
 class ControllerPolicy:
-    """A controller with a random stream of its own."""
+    """A controller with a planner and a random stream of its own."""
 
-    def __init__(self, controller: Controller, generator: torch.Generator) -> None:
-        self.controller, self.generator = controller, generator
+    def __init__(self, controller: Controller, planner: Planner, generator: torch.Generator) -> None:
+        self.controller, self.planner, self.generator = controller, planner, generator
 
     def reset(self, seed: int) -> None:
         self.generator.manual_seed(seed)
+        self.planner.forget()
 
     def act(self, obs: Any) -> Any:
-        return self.controller.actions.decode(self.controller.plan(obs, self.generator))
+        return self.controller.actions.decode(self.controller.plan(obs, self.planner, self.generator))
 
 
 def make(problem: Problem, seed: int, **config: Any) -> MBMPC:

@@ -61,7 +61,7 @@ HowManySeeds = Annotated[
     Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "count"),
 ]
 Options = dict[str, Any]
-Known = Literal["reward", "termination"]
+Known = Literal["reward", "termination", "cost"]
 Metric = Literal["return", "length"]
 Curve = Literal["evaluation", "training", "cumulative", "episodes"]
 Kind = Literal["value", "ordering", "ratio", "shape"]
