@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, overload, runtime_checkable
@@ -198,6 +198,17 @@ class Pictures(Protocol):
 
     def dream(self, first_obs: np.ndarray, steps: int, temperature: float, seed: int) -> np.ndarray:
         """Frames of a dream that begins at one observation, with the agent's own policy acting."""
+
+
+@runtime_checkable
+class Pathwise(Protocol):
+    """A world model through which the agent's policy can be differentiated along its path."""
+
+    def gradients(self, obs: np.ndarray, horizons: Sequence[int], seed: int) -> list[float]:
+        """For each of ``horizons`` how much the state so many steps after ``obs [B, ...]`` depends on it.
+
+        The norm of that gradient with states in their standard deviations, along a random direction; 1 at horizon 0.
+        """
 
 
 @runtime_checkable

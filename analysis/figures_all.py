@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from analysis import figures, figures_forests, figures_models, figures_profiles, forests
 from analysis.comparison import compare
 from analysis.figures_forests import INTERVALS, SEEDS
@@ -37,6 +39,8 @@ def write_all(results: Results, folder: Path, suffix: str = "") -> tuple[list[Pa
         drawn["profiles"] = lambda: figures_profiles.draw(results, found)
     if models := [one for one in qualities(results) if one.ahead]:
         drawn["models"] = lambda: figures_models.draw_errors(results, models)
+    if climbed := [one for one in models if np.isfinite(one.gradients).any()]:
+        drawn["gradients"] = lambda: figures_models.draw_gradients(results, climbed)
     if played := gaps(results):
         drawn["virtual"] = lambda: figures_models.draw_scores(results, played)
     paths = [path for name, draw in drawn.items() for path in save(draw, folder / f"{name}{suffix}")]

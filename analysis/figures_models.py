@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Line = tuple[Quality, Array, str]  # whose, the values by seed and horizon, and the legend
 PANEL = (5.6, 3.0)  # inches
 BOLD = (
     "Bold: mean over n seeds; band: its 95 % t interval, from 3 seeds on (it may run out of the panel); faint: every "
@@ -31,30 +32,54 @@ SCORES = (
     "Large: mean over n seeds with its 95 % t interval, from 3 seeds on; small: every seed; virtual and actual scores "
     "from the same first observations."
 )
+GRADIENTS = (
+    "Norm of the gradient of the state so many steps ahead by the state at the beginning, through the model and the "
+    "policy's mode, states in standard deviations: 1 at the beginning, above where gradients explode, below where they "
+    "vanish. Root mean square over windows of each entrant's own evaluation episodes."
+)
 VIRTUAL, ACTUAL = COLOURS[1], COLOURS[0]
 
 
 def draw_errors(results: Results, found: Sequence[Quality]) -> Figure:
     """One panel for each task, both axes logarithmic, with the growth exponent of each entrant in the legend."""
-    tasks = [list(of) for _, of in groupby(found, key=lambda one: one.task.name)]
+    said = [BOLD, _sentence(READING["error"]), _sentence(READING["growth"])]
+    lines = [(one, one.errors, f"{results.label(one.entrant)} {growth(results, one)}") for one in found]
+    return _by_horizon(results, "error by horizon", said, lines)
+
+
+def draw_gradients(results: Results, found: Sequence[Quality]) -> Figure:
+    """The same of the gradients through the model, which explode above 1 and vanish below."""
+    said = [BOLD, GRADIENTS]
+    lines = [(one, one.gradients, f"{results.label(one.entrant)} (n={len(one.seeds)})") for one in found]
+    return _by_horizon(results, "gradients by horizon", said, lines, told="norm of the gradient", level=1.0)
+
+
+def _by_horizon(
+    results: Results, what: str, said: list[str], lines: Sequence[Line], *, told: str = "", level: float | None = None
+) -> Figure:
+    """``told``: what the lines show, if not errors; ``level``: where a line of no change is drawn."""
+    tasks = [list(of) for _, of in groupby(lines, key=lambda line: line[0].task.name)]
     heights = [PANEL[1] + 1.15 + 0.2 * len(of) for of in tasks]
-    said = [BOLD, _sentence(READING["error"]), _sentence(READING["growth"]), *_holes(results)]
-    figure, top = page(f"{results.title}: error by horizon", said, wide=PANEL[0] + 1.3, high=sum(heights))
+    title = f"{results.title}: {what}"
+    figure, top = page(title, [*said, *_holes(results)], wide=PANEL[0] + 1.3, high=sum(heights))
     for of, high in zip(tasks, heights, strict=True):
-        axes = _axes(figure, top, PANEL[0] + 1.3)
-        axes.set_title(of[0].task.name, loc="left", weight="bold")
-        for one in of:
-            _errors(axes, results, one)
+        axes, one = _axes(figure, top, PANEL[0] + 1.3), of[0][0]
+        axes.set_title(one.task.name, loc="left", weight="bold")
+        for line in of:
+            _line(axes, results, *line)
         axes.set_xscale("log")
-        drawn = np.concatenate([one.errors[one.errors > 0] for one in of])
+        drawn = np.concatenate([values[values > 0] for _, values, _ in of])
+        if level is not None:
+            axes.axhline(level, color="0.5", linewidth=0.8, zorder=1)
+            drawn = np.append(drawn, level)
         if drawn.size:
             axes.set(yscale="log", ylim=(drawn.min() / 1.3, drawn.max() * 1.3))
-        ahead = sorted({h for one in of for h in one.ahead})
+        ahead = sorted({h for line in of for h in line[0].ahead})
         axes.set_xticks(ahead, [str(h) for h in ahead])
         axes.xaxis.minorticks_off()
         axes.yaxis.set_major_formatter(lambda value, _: short(value))
-        axes.set_xlabel("steps ahead, from the actions alone")
-        axes.set_ylabel("error in brightness (0-1)" if of[0].pixel else "error in standard deviations")
+        axes.set_xlabel("steps ahead, from the actions alone" if not told else "steps ahead")
+        axes.set_ylabel(told or ("error in brightness (0-1)" if one.pixel else "error in standard deviations"))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), borderaxespad=0.0, fontsize=8)
         top -= high
     return figure
@@ -65,13 +90,12 @@ def _axes(figure: Figure, top: float, wide: float) -> Axes:
     return figure.add_axes((0.85 / wide, (top - 0.4 - PANEL[1]) / whole, PANEL[0] / wide, PANEL[1] / whole))
 
 
-def _errors(axes: Axes, results: Results, one: Quality) -> None:
+def _line(axes: Axes, results: Results, one: Quality, values: Array, label: str) -> None:
     colour, dash = look(results, one.entrant)
-    x, errors = np.asarray(one.ahead, dtype=np.float64), np.where(one.errors > 0, one.errors, np.nan)
-    mean, half = scores.t_band(errors)
-    for seed in errors if len(errors) > 1 else ():
-        axes.plot(x, seed, color=colour, alpha=0.45 / len(errors) ** 0.4, linewidth=0.7, zorder=2)
-    label = f"{results.label(one.entrant)} {growth(results, one)}"
+    x, values = np.asarray(one.ahead, dtype=np.float64), np.where(values > 0, values, np.nan)
+    mean, half = scores.t_band(values)
+    for seed in values if len(values) > 1 else ():
+        axes.plot(x, seed, color=colour, alpha=0.45 / len(values) ** 0.4, linewidth=0.7, zorder=2)
     axes.plot(x, mean, color=colour, linestyle=dash, linewidth=1.8, marker="o", markersize=3, zorder=4, label=label)
     if np.isfinite(half).any():
         low = np.maximum(mean - half, 1e-3 * mean)  # an end below 0 lies beyond the panel

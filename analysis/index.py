@@ -25,7 +25,7 @@ from analysis.scores import Array
 from results.record import SCHEMA, read, write_atomically
 
 NAME = ".index.npz"
-VERSION = f"2.{SCHEMA}"  # to be raised with any change of what is kept or how it is computed
+VERSION = f"3.{SCHEMA}"  # to be raised with any change of what is kept or how it is computed
 WORTH = 100  # records; fewer are parsed as quickly as their index is read
 SETTLED = 2.0  # seconds without change before a record counts as at rest; the coarsest file systems count in such ticks
 
@@ -33,7 +33,7 @@ EVALUATION = ("step", "final", "returns", "return_mean", "return_sd", "lengths",
 EPISODE = ("step", "return", "length")
 MODEL = (
     "horizon", "windows", "diverged", "pixel", "error", "reward_error", "reward_correlation", "ends", "accuracy",
-    "brier", "false_alarms", "within_1", "within_2",
+    "brier", "false_alarms", "within_1", "within_2", "gradient",
 )  # fmt: skip
 VIRTUAL = ("dream", *(f"{side}{of}" for side in ("", "real_") for of in EVALUATION[2:]))
 TABLES = {"evaluation": EVALUATION, "episode": EPISODE, "model": MODEL, "virtual": VIRTUAL}

@@ -56,6 +56,11 @@ class Quality:
         return np.stack([self.at("error", h) for h in self.ahead], axis=1)
 
     @cached_property
+    def gradients(self) -> Array:
+        """Norms of the gradient through the model ``[seeds ahead]``; NaN where the agent takes none."""
+        return np.stack([self.at("gradient", h) for h in self.ahead], axis=1)
+
+    @cached_property
     def growth(self) -> Array:
         """Per seed the power of the horizon by which the error grows; NaN where too few horizons have one."""
         return np.array([exponent(self.ahead, errors) for errors in self.errors])

@@ -174,7 +174,11 @@ def _reads_side(name: str) -> Callable[[Results, Gap], str]:
     return read
 
 
-_SIDES = (_reads_side("virtual"), _reads_side("actual"), _reads_side("gap"), lambda _, gap: gap.verdict)
+def _reads_verdict(_: Results, gap: Gap) -> str:
+    return gap.verdict
+
+
+_SIDES = (_reads_side("virtual"), _reads_side("actual"), _reads_side("gap"), _reads_verdict)
 
 FIELDS = ("suite", "task", "entrant", "where", "quantity", "unit", "horizon", "n", "expected", "mean", "low", "high",
           "seeds", "values", "verdict")  # fmt: skip

@@ -16,6 +16,7 @@ that the model does not predict it says nothing.
                  of ends found and the share of other steps left alone.
 ``calibration``  ``within_1`` and ``within_2``: the share of single errors (windows x dimensions) that are at most one
                  and two of the standard deviations predicted for them; 0.683 and 0.954 if these are Gaussian and true.
+``gradient``     `Pathwise.gradients` from the windows' last observations seen; null where that is not finite.
 
 Horizon 0 is the reconstruction of the last observation that was seen.
 
@@ -27,12 +28,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.protocol import Agent, HasWorldModel, Prediction, Sequences, WorldModel
+from agents.protocol import Agent, HasWorldModel, Pathwise, Prediction, Sequences, WorldModel
 from suites import envs
 from suites.runner.evaluation import Episode, Recorder, play
 from suites.spec import TrialSpec
@@ -161,10 +163,12 @@ def model_rows(model: WorldModel, episodes: Sequence[Episode], seed: int) -> Ite
         last = asked.obs[:, asked.context]
         error, diverged = _error(_flat(said.reconstruction) - _flat(last), scale)
         yield {"horizon": 0, "windows": len(last), "unit": unit, "error": error, "diverged": diverged}
-    for h in HORIZONS:
+    slopes = model.gradients(asked.obs[:, asked.context], HORIZONS, seed) if isinstance(model, Pathwise) else []
+    for h, slope in zip_longest(HORIZONS, slopes):
         lasting = asked.valid[:, asked.context + h - 1]
         if lasting.any():
-            yield {"horizon": h, "windows": int(lasting.sum()), "unit": unit, **_at(h, lasting, said, asked, scale)}
+            row = {"horizon": h, "windows": int(lasting.sum()), "unit": unit, **_at(h, lasting, said, asked, scale)}
+            yield row | ({"gradient": _number(slope)} if slopes else {})
 
 
 def _at(h: int, lasting: Array, said: Prediction, asked: Sequences, scale: Array) -> Row:
