@@ -186,7 +186,7 @@ class WorldModels:
 
     def record(self, round_: int, door: Door, report: Report) -> None:
         until = self._steps_recorded(round_, door.budget)
-        tell = lambda: report(phase=Phase("record", door.steps, until), unchanged=True)
+        tell: Callable[[], None] = lambda: report(phase=Phase("record", door.steps, until), unchanged=True)
         tell()
         if round_ == 0 and not self.recorder.games and self._found(door, "vision"):
             self.at += 1  # V is trained

@@ -83,6 +83,56 @@ def mb_mpc(world: str, known: tuple[str, ...] = ()) -> Case:
     return Case(agent="agents.mb_mpc", world=world, config={**config, "batch_size": 16}, known=known)
 
 
+def mbpo(world: str, **config: Any) -> Case:
+    small = {"random_steps": 30, "update_from": 30, "epoch_steps": 40, "model_every": 20, "model_hidden": [8, 8, 8, 8]}
+    small |= {"members": 3, "elites": 2, "model_batch_size": 16, "model_epochs": 2, "rollouts": 30, "updates": 2}
+    small |= {"schedule": [0, 2, 1, 3], "batch_size": 20, "hidden": [8]}
+    return Case(agent="agents.mbpo", world=world, config={**small, **config}, known=("termination",), save_every=4)
+
+
+def pets(world: str, known: tuple[str, ...] = (), **config: Any) -> Case:
+    small = {"trial_steps": 30, "hidden": [8], "weight_decay": 1e-5, "epochs": 2, "candidates": 12, "elites": 4}
+    small |= {"iterations": 2, "horizon": 3, "particles": 5}
+    return Case(agent="agents.pets", world=world, config={**small, **config}, known=known)
+
+
+def mve(world: str, **config: Any) -> Case:
+    small = {"random_steps": 30, "model_from": 20, "interval": 10, "updates": 1, "model_updates": 1, "batch_size": 8}
+    small |= {"model_batch_size": 8, "hidden": [8], "model_hidden": [8], "horizon": 2}
+    return Case(agent="agents.mve", world=world, config={**small, **config})
+
+
+def steve(world: str, **config: Any) -> Case:
+    small = {"random_steps": 30, "model_pretraining": 3, "updates": 1, "batch_size": 8, "target_every": 7}
+    small |= {"hidden": [8], "model_hidden": [8], "judge_hidden": [8], "horizon": 2}
+    return Case(agent="agents.steve", world=world, config={**small, **config})
+
+
+def svg(world: str, known: tuple[str, ...] = (), **config: Any) -> Case:
+    small = {"random_steps": 30, "model_from": 20, "normalise_every": 10, "batch_size": 8, "model_batch_size": 8}
+    small |= {"model_updates": 1, "hidden": [8], "model_hidden": [8], "horizon": 2}
+    return Case(agent="agents.svg", world=world, config={**small, **config}, known=known)
+
+
+def me_trpo(world: str, known: tuple[str, ...] = ()) -> Case:
+    small = {"steps_per_iteration": 20, "members": 3, "hidden": [8], "model_batch_size": 16, "model_epochs": 3}
+    small |= {"policy_hidden": [8], "horizon": 6, "imagined_steps": 60, "validate_every": 2, "validation_starts": 4}
+    return Case(agent="agents.me_trpo", world=world, config={**small, "tolerance": 2, "max_updates": 4}, known=known)
+
+
+def mbmf(world: str, known: tuple[str, ...] = ()) -> Case:
+    small = {"random_steps": 15, "steps_per_round": 8, "rounds": 2, "horizon": 4, "candidates": 16, "hidden": [16]}
+    small |= {"epochs": 2, "batch_size": 16, "expert_steps": 10, "aggregations": 2, "aggregation_steps": 9}
+    small |= {"imitation_epochs": 2, "imitation_batch": 8, "policy_hidden": [8], "rollout_steps": 7}
+    return Case(agent="agents.mbmf", world=world, config={**small, "tuning_batch": 4, "tuning_epochs": 2}, known=known)
+
+
+def dyna(world: str) -> Case:
+    small = {"random_steps": 30, "interval": 10, "updates": 2, "batch_size": 8, "hidden": [8], "model_hidden": [8]}
+    small |= {"model_updates": 2, "model_batch_size": 8, "rollout": 2, "planning": 2}
+    return Case(agent="agents.dyna", world=world, config=small)
+
+
 def world_models(world: str, **config: Any) -> Case:
     small = {"latent": 4, "hidden": 8, "vision_epochs": 1, "vision_batch": 10, "memory_updates": 3, "memory_batch": 4}
     small |= {"sequence": 8, "population": 4, "rollouts": 2, "generations": 3, "games": 3, "time_limit": 20}
@@ -123,6 +173,21 @@ CASES = [
     mb_mpc("cartpole"),
     mb_mpc("pendulum", known=("reward", "termination")),
     mb_mpc("hopper", known=("termination",)),
+    Case(agent="agents.tabular_planner", world="exam", config={"random_steps": 40}),
+    mbpo("pendulum"),
+    mbpo("hopper"),
+    pets("pendulum", known=("reward", "termination")),
+    pets("hopper"),
+    mve("pendulum", learner="sac"),
+    mve("hopper"),
+    steve("hopper"),
+    svg("pendulum", residual=True),
+    svg("hopper", known=("termination",)),
+    me_trpo("pendulum", known=("reward", "termination")),
+    me_trpo("hopper"),
+    mbmf("pendulum", known=("reward", "termination")),
+    mbmf("hopper"),
+    dyna("cartpole"),
     world_models("carracing", test_every=2, test_rollouts=3),
     world_models("carracing", learn_in="dream", reward=True, reward_weight=0.1, learner="ppo", dream_steps=33_000),
     world_models("take-cover", recorders=3),

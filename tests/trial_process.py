@@ -247,6 +247,18 @@ ELSEWHERE = {
     "_env": "the same",
     "_logger": "says, does not learn",
     "_custom_logger": "the same",
+    "gradient": "written anew before each use",
+    "gradients": "the same",
+    "weight_slopes": "the same",
+    "bias_slopes": "the same",
+    "bounds_slope": "the same",
+    "log_temperature_slope": "the same",
+    "optimiser.alike": "the same, by the optimiser's name for it",
+    "rollout.columns": "the same, beyond what is stored; what is stored decides what is learnt next, which is compared",
+    "buffers": "the same",
+    "room": "how large these are",
+    "_folded": "made of weights that are compared, when it is needed",
+    "imagination": "the same",
 }
 
 
@@ -285,7 +297,7 @@ def digest(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, str]]:
                     yield from digest(f"{name}[{index}]", item, seen)
         elif type(value).__module__.partition(".")[0] in OURS and hasattr(value, "__dict__"):
             for key, item in vars(value).items():
-                if key not in ELSEWHERE:
+                if key not in ELSEWHERE and f"{name.rpartition('.')[2]}.{key}" not in ELSEWHERE:
                     yield from digest(f"{name}.{key}", item, seen)
 
 
