@@ -170,6 +170,8 @@ class Sides(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
+        # A stream of its own: a random policy that is seeded like the episode would draw the very same sides.
+        self.sides = np.random.default_rng(self.np_random.integers(2**62, size=4))
         self.elapsed = 0
         return self._look(), {}
 
@@ -181,7 +183,7 @@ class Sides(gym.Env[Any, Any]):
         return self._look(), reward, terminated, self.elapsed >= self.limit and not terminated, {}
 
     def _look(self) -> Any:
-        self.side = int(self.np_random.integers(2))
+        self.side = int(self.sides.integers(2))
         frame = np.zeros((64, 64, 3), np.uint8)
         frame[:, 32 * self.side : 32 * (self.side + 1)] = 220
         return frame
