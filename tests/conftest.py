@@ -1,8 +1,12 @@
-"""Shapes that stand in the types of agents are checked in every test: jaxtyping's import hook, with beartype."""
+"""For every test: shapes in the types of agents are checked (jaxtyping, beartype), and arithmetic is plain."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+
+import pytest
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # nothing here needs a display
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores
@@ -10,3 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores
 from jaxtyping import install_import_hook
 
 install_import_hook(["agents"], "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def plain_arithmetic() -> Iterator[None]:
+    """An agent may have its process take tiny numbers for 0; the next test's numbers are not its business."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)

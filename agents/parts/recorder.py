@@ -39,6 +39,7 @@ class Recorder:
         if self.games:
             for player, state in zip(players, self._restored, strict=True):
                 player.restore(state)
+            self._restored = []
         else:
             for player in players:
                 player.reset(rng)
@@ -69,7 +70,7 @@ class Recorder:
         return {
             "games": self.games,
             "episodes": list(self.episodes),
-            "players": [player.state() for player in self.players],
+            "players": self._restored or [player.state() for player in self.players],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
