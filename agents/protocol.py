@@ -16,7 +16,7 @@ class Problem:
     """What an agent may know before its first step, and nothing else.
 
     ``known`` holds the functions of the environment that the suite grants to this entrant, by name
-    (``"reward"``, ``"termination"``). Each takes torch tensors ``obs [B D]``, ``action [B A]`` and
+    (``"reward"``, ``"termination"``, ``"cost"``). Each takes torch tensors ``obs [B D]``, ``action [B A]`` and
     ``next_obs [B D]`` and returns ``[B]``: the reward as float, the termination as bool. Whatever is
     granted is printed beside the score.
     """

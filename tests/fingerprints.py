@@ -52,6 +52,7 @@ CASES = [
     Case(name="humanoid", env="mujoco", options={"id": "Humanoid-v5"}),
     Case(name="carracing", env="carracing", steps=300),  # its frames are slow to draw
     Case(name="carracing_fast", env="carracing_fast"),
+    Case(name="pond", env="pond"),
     Case(name="take-cover", env="take_cover"),
     Case(name="breakout", env="atari", options={"game": "breakout"}),
 ]
