@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from agents.protocol import BudgetSpent
 from results import record
+from suites.envs import exam
 from suites.runner import checkpoint
+from suites.runner.evaluation import play
 from suites.runner.gate import Gate, GatedEnv
 from suites.runner.seeds import common_seed, evaluation_seed, training_seed
 from suites.runner.vector import GatedVector
@@ -485,6 +487,21 @@ def test_the_seeds_of_a_trial_rarely_meet() -> None:
     found += [evaluation_seed("walk", seed, k) for seed in range(5) for k in range(500)]
     found += [common_seed("walk", seed, k) for seed in range(5) for k in range(500)]
     assert len(set(found)) == len(found)
+
+
+def test_a_policy_cannot_guess_the_environment_from_its_own_seed() -> None:
+    """The exam draws its question by the generator that gymnasium makes of a seed: who makes the same one of the seed
+    that the policy is given, and was given the environment's, would answer all 60 questions."""
+
+    class Guesser:
+        def reset(self, seed: int) -> None:
+            self.answer = int(np.random.default_rng(seed).integers(10, size=2).sum())
+
+        def act(self, obs: Any) -> int:
+            return exam.ACCEPT if obs == 0 else self.answer
+
+    returns, _ = play(exam.make(), Guesser(), task="exam", seed=0, episodes=60, steps=0, tick=lambda: None)
+    assert sum(value == exam.CORRECT for value in returns) < 20  # by chance 4
 
 
 # -- what an agent can see -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from agents.protocol import Policy
-from suites.runner.seeds import evaluation_seed
+from suites.runner.seeds import evaluation_seed, policy_seed
 
 KEPT = 5  # episodes of an evaluation that a recorder keeps whole
 ROOM = 64 * 2**20  # bytes that they may take; 5 laps of CarRacing at 64 x 64 take 59 MiB
@@ -72,9 +72,8 @@ def play(
     """
     returns, lengths = [], []
     for episode in range(episodes):
-        episode_seed = evaluation_seed(task, seed, episode)
-        obs, _ = env.reset(seed=episode_seed, options={"steps": steps})
-        policy.reset(episode_seed)
+        obs, _ = env.reset(seed=evaluation_seed(task, seed, episode), options={"steps": steps})
+        policy.reset(policy_seed(task, seed, episode))
         if recorder is not None:
             recorder.begin(obs)
         total, length, over = 0.0, 0, False

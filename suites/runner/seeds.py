@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-_TRAIN, _EVALUATE, _COMMON = 0, 1, 2
+_TRAIN, _EVALUATE, _COMMON, _POLICY = 0, 1, 2, 3
 _HALF = 2**30  # training seeds lie below it, evaluation seeds from it on: no episode is ever in both
 
 
@@ -23,6 +23,12 @@ def common_seed(task: str, seed: int, episode: int) -> int:
 def evaluation_seed(task: str, seed: int, episode: int) -> int:
     """The reset seed of one evaluation episode: depends on task and seed alone."""
     return _HALF + _draw(task, seed, _EVALUATE, 0, episode)
+
+
+def policy_seed(task: str, seed: int, episode: int) -> int:
+    """What a policy draws from in one evaluation episode. Seeded as the environment is, a policy that makes its
+    generator as the environment makes its own would draw the environment's very stream, and know what comes."""
+    return _draw(task, seed, _POLICY, episode)
 
 
 def _draw(task: str, seed: int, *place: int) -> int:
