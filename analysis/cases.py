@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis import scores
 from analysis.cells import Cell, cells
-from analysis.model_quality import DREAM, gaps
+from analysis.model_quality import DREAM, gaps, qualities
 from analysis.tables import decimals, number
 from analysis.trials import Results, Trial
 from suites.spec import Claim
@@ -47,6 +47,8 @@ class Case:
             return cell.values
         if self.claim.measure in ("virtual", "gap"):
             return self._dreamt(entrant, trials)
+        if self.claim.measure in ("error", "growth"):
+            return self._predicted(entrant, trials)
         of = self._episodes if self.claim.measure == "episodes" else _reward
         return tuple(of(trial) for trial in trials)
 
@@ -70,6 +72,8 @@ class Case:
     @property
     def lower_is_better(self) -> bool:
         lower, measure = self.results.tasks[self.claim.task].lower_is_better, self.claim.measure
+        if measure in ("error", "growth"):
+            return True
         # Who scores too well in the model has a gap above 0, or below it where less is better.
         return self.by_ranks or (not lower if measure == "gap" else lower and measure in ("final", "virtual"))
 
@@ -85,6 +89,17 @@ class Case:
                     )
                 return tuple(map(float, values))
         raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} has a score inside its own model")
+
+    def _predicted(self, entrant: str, trials: list[Trial]) -> Values:
+        """The error of the agent's model at the longest horizon, or by which power of the horizon it grows."""
+        for one in qualities(self.results):
+            if (one.task.name, one.entrant) == (self.claim.task, entrant):
+                values = one.errors[:, -1] if self.claim.measure == "error" else one.growth
+                if len(values) < len(trials) or not np.isfinite(values).all():
+                    n = f"{np.isfinite(values).sum()} of {len(trials)}"
+                    raise Refused(NOT_COMPARABLE, f"only {n} seeds of {entrant} have a finite error of their model")
+                return tuple(map(float, values))
+        raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} tells of a model")
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], Cell]:

@@ -155,6 +155,33 @@ def _ratio(case: Case, row: Row | None, blank: Verdict) -> Verdict:
     return _told(blank, rules.bounded(*ends, test, least=claim.at_least, most=claim.at_most))
 
 
+def _bound(case: Case, row: Row | None, blank: Verdict) -> Verdict:
+    """Of several entrants one is to keep the bound; any may be it, so they share the 5 %."""
+    claim, names = case.claim, case.claim.entrants or (case.claim.entrant,)
+    numbers = {name: case.numbers(name) for name in names}
+    if claim.entrants:
+        blank = replace(blank, shown="; ".join(f"{name} {shown(case.values(name))}" for name in names))
+    bound = f"at least {claim.at_least:g}" if claim.at_least is not None else f"at most {claim.at_most:g}"
+    blank = replace(blank, theirs=blank.theirs if row else bound)
+    if (fewest := min(map(len, numbers.values()))) < scores.FEWEST_SEEDS:
+        return _told(blank, rules.too_few(fewest))
+
+    def held(name: str, share: int) -> Finding:
+        interval = scores.t_interval(numbers[name], 1 - (1 - rules.LEVEL) / share)
+        test = "t interval over seeds" + (
+            f", its 5 % shared by {share}, of whom one is to keep the bound" * (share > 1)
+        )
+        return rules.bounded(interval.low, interval.high, test, least=claim.at_least, most=claim.at_most, what=name)
+
+    found = [held(name, len(names)) for name in names]
+    opposite = [held(name, 1) for name in names]
+    if keeping := [one for one in found if one.call == "match"]:
+        return _told(blank, keeping[0])
+    if all(one.call in ("below", "above") for one in opposite):
+        return _told(blank, opposite[0])
+    return _told(blank, next(one for one in found if one.call == "underpowered"))
+
+
 def _shape(case: Case, row: Row | None, blank: Verdict) -> Verdict:
     of = case.ranked if case.by_ranks else case.numbers
     sweep = {name: case.values(name) for name in case.claim.entrants}
@@ -172,5 +199,5 @@ def _told(blank: Verdict, finding: Finding) -> Verdict:
 
 
 KINDS: dict[str, Callable[[Case, Row | None, Verdict], Verdict]] = {
-    "value": _value, "ordering": _ordering, "ratio": _ratio, "shape": _shape,
+    "value": _value, "ordering": _ordering, "ratio": _ratio, "shape": _shape, "bound": _bound,
 }  # fmt: skip

@@ -9,8 +9,8 @@ Every interval is two-sided at 95 %, over seeds. A value is
 A published mean whose spread is not known is taken as exact, for want of better: a true one is then called false more
 often than one time in twenty (one in eight for five seeds against five, in the tests' simulation).
 
-Of an ordering, a ratio or a shape, `match` says that the records show it, `below` or `above` that they show the
-opposite, `underpowered` that they show neither.
+Of an ordering, a ratio, a shape or a bound, `match` says that the records show it, `below` or `above` that they show
+the opposite, `underpowered` that they show neither.
 """
 
 from __future__ import annotations
@@ -209,8 +209,16 @@ def ratio_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float
     return (middle - width) / lead, (middle + width) / lead
 
 
-def bounded(low: float | None, high: float | None, test: str, *, least: float | None, most: float | None) -> Finding:
-    """Whether a ratio, known by its interval (an end None: not bounded), keeps a declared bound."""
+def bounded(
+    low: float | None,
+    high: float | None,
+    test: str,
+    *,
+    least: float | None,
+    most: float | None,
+    what: str = "the ratio",
+) -> Finding:
+    """Whether a number, known by its interval (an end None: not bounded), keeps a declared bound."""
     at_least, at_most = -math.inf if low is None else low, math.inf if high is None else high
     call: Call
     if least is not None:
@@ -221,7 +229,7 @@ def bounded(low: float | None, high: float | None, test: str, *, least: float | 
         call = "match" if at_most <= most else "above" if at_least > most else "underpowered"
         bound = f"at most {most:g}"
     where = {"match": "keeps", "underpowered": "reaches over"}.get(call, "excludes")
-    return Finding(call=call, test=test, low=low, high=high, reason=f"the interval of the ratio {where} {bound}")
+    return Finding(call=call, test=test, low=low, high=high, reason=f"the interval of {what} {where} {bound}")
 
 
 def satterthwaite(one: float, one_freedom: float, other: float, other_freedom: float) -> float:

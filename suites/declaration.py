@@ -64,7 +64,7 @@ Options = dict[str, Any]
 Known = Literal["reward", "termination", "cost"]
 Metric = Literal["return", "length"]
 Curve = Literal["evaluation", "training", "cumulative", "episodes"]
-Kind = Literal["value", "ordering", "ratio", "shape"]
+Kind = Literal["value", "ordering", "ratio", "shape", "bound"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -149,25 +149,27 @@ class Claim(Declared):
     says: Text
     """The statement in a sentence."""
     kind: Kind = "value"
-    """A number; who is better than whom; by what factor; or how a sweep looks."""
+    """A number; who is better than whom; by what factor; how a sweep looks; or a bound."""
     task: Name
     entrant: Name = ""
-    """Whose records speak; for all kinds but shape."""
+    """Whose records speak; for all kinds but shape, and a bound that one of several is to keep."""
     entrants: EachOnce[Name] = ()
-    """With whom the entrant is compared (one of them for a ratio); for a shape the sweep, in its order."""
-    measure: Literal["final", "steps", "episodes", "reward", "virtual", "gap"] = "final"
+    """With whom the entrant is compared (one of them for a ratio); for a shape the sweep, in its order; for a bound
+    those of whom one at least is to keep it."""
+    measure: Literal["final", "steps", "episodes", "reward", "virtual", "gap", "error", "growth"] = "final"
     """What is compared: the metric of the last checkpoint, steps or training episodes until the task's threshold, the
     reward of all training episodes, the metric inside the agent's own model, or that less the actual one (of two
-    gaps, the better one cheats less)."""
+    gaps, the better one cheats less), the error of its model at the longest horizon, or the power of the horizon by
+    which that error grows."""
     published: Text | None = None
     """A row of results/published/: paper, table, row. A value is held against it, other kinds name their source."""
     value: Finite | None = None
     """A value that follows without experiment, in place of a published one: an optimum."""
     margin: Positive | None = None
     """How far off a value may be; else half the published sd or a tenth of the scale, whichever is more."""
-    at_least: Positive | None = None
-    """Lower bound of a ratio, the entrant's through the other's."""
-    at_most: Positive | None = None
+    at_least: Finite | None = None
+    """Lower bound of a measure, or of a ratio, the entrant's through the other's."""
+    at_most: Finite | None = None
     """Upper bound of it; one of the two."""
     form: Literal["maximum-inside", "minimum-inside", "rising", "falling"] | None = None
     """The shape of a sweep."""
@@ -187,6 +189,10 @@ class Claim(Declared):
                 )
         if extra := sorted(said.intersection(SPECIAL).difference(*needed, allowed)):
             raise ValueError(f"expected no `{extra[0]}` in a claim of kind {self.kind}, found one")
+        if self.kind == "ratio":
+            for key in ("at_least", "at_most"):
+                if (bound := getattr(self, key)) is not None and bound <= 0:
+                    raise ValueError(f"expected `{key}` of a ratio above 0, found {bound:g}")
         least, most = LENGTHS.get(self.kind, (0, MAX_ENTRIES))
         if not least <= len(self.entrants) <= most:
             wanted = "one entry" if most == 1 else f"{least} entries or more"
@@ -202,6 +208,7 @@ KEYS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
     "ordering": ((("entrant",), ("entrants",)), ("published",)),
     "ratio": ((("entrant",), ("entrants",), ("at_least", "at_most")), ("published",)),
     "shape": ((("entrants",), ("form",)), ("published",)),
+    "bound": ((("entrant", "entrants"), ("at_least", "at_most")), ("published",)),
 }
 SPECIAL = ("entrant", "entrants", "published", "value", "margin", "at_least", "at_most", "form")
 LENGTHS = {"ordering": (1, MAX_ENTRIES), "ratio": (1, 1), "shape": (3, MAX_ENTRIES)}
@@ -216,7 +223,9 @@ def _keys_by_kind() -> list[dict[str, Any]]:
         given = {"properties": {"kind": {"const": kind}}, **({} if kind == "value" else {"required": ["kind"]})}
         keys: dict[str, Any] = {key: False for key in SPECIAL if key not in fitting}
         if "entrants" in fitting:
-            keys["entrants"] = {"minItems": least, "maxItems": most}
+            keys["entrants"] = {"minItems": max(least, 1), "maxItems": most}
+        if kind == "ratio":
+            keys |= {"at_least": {"exclusiveMinimum": 0}, "at_most": {"exclusiveMinimum": 0}}
         then = {"properties": keys, "allOf": [{"oneOf": [{"required": [key]} for key in group]} for group in needed]}
         rules.append({"if": given, "then": then})
     return rules

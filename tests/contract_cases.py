@@ -133,6 +133,11 @@ def dyna(world: str) -> Case:
     return Case(agent="agents.dyna", world=world, config=small)
 
 
+def predictor(world: str) -> Case:
+    small = {"fit_every": 20, "members": 2, "hidden": [8], "weight_decay": 1e-5, "batch_size": 8, "max_epochs": 2}
+    return Case(agent="agents.predictor", world=world, config=small)
+
+
 def world_models(world: str, **config: Any) -> Case:
     small = {"latent": 4, "hidden": 8, "vision_epochs": 1, "vision_batch": 10, "memory_updates": 3, "memory_batch": 4}
     small |= {"sequence": 8, "population": 4, "rollouts": 2, "generations": 3, "games": 3, "time_limit": 20}
@@ -188,6 +193,7 @@ CASES = [
     mbmf("pendulum", known=("reward", "termination")),
     mbmf("hopper"),
     dyna("cartpole"),
+    predictor("hopper"),
     world_models("carracing", test_every=2, test_rollouts=3),
     world_models("carracing", learn_in="dream", reward=True, reward_weight=0.1, learner="ppo", dream_steps=33_000),
     world_models("take-cover", recorders=3),

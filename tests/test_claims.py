@@ -248,6 +248,33 @@ def test_a_published_value_is_held_against_our_seeds() -> None:
     assert verdict(results({"sac": BAD}), published=HOPPER, entrant="sac").verdict == "below"
 
 
+def test_a_bound_is_kept_where_the_interval_over_seeds_lies_beyond_it() -> None:
+    found = results({"good": GOOD, "bad": BAD, "few": GOOD[:2]})  # 908 ± 47
+    bound = {"kind": "bound", "entrant": "good"}
+    assert verdict(found, **bound, at_least=860).verdict == "match"
+    assert verdict(found, **bound, at_least=862).verdict == "underpowered"
+    assert verdict(found, **bound, at_least=956).verdict == "below"
+    assert verdict(found, **bound, at_most=956).verdict == "match"
+    assert verdict(found, **bound, at_most=860).verdict == "above"
+    assert verdict(found, kind="bound", entrant="bad", at_least=-5).verdict == "match"
+    assert verdict(found, kind="bound", entrant="few", at_least=1).verdict == "underpowered"
+    said = verdict(found, **bound, at_least=850)
+    assert (said.shown, said.theirs, said.test) == ("908 ± 47 (n=5)", "at least 850", "t interval over seeds")
+    assert said.reason == "the interval of good keeps at least 850"
+
+
+def test_of_several_one_is_to_keep_a_bound_at_a_shared_level() -> None:
+    """t(0.9875; 4) = 3.495 in place of 2.776: of two the better one's interval is 908 ± 60."""
+    found = results({"good": GOOD, "bad": BAD})
+    bound = {"kind": "bound", "entrants": ["bad", "good"]}
+    said = verdict(found, **bound, at_least=848)
+    assert (said.verdict, said.reason) == ("match", "the interval of good keeps at least 848")
+    assert said.shown == "bad 40.0 ± 9.8 (n=5); good 908 ± 47 (n=5)"
+    assert "shared by 2" in said.test
+    assert verdict(found, **bound, at_least=855).verdict == "underpowered"  # good alone would keep it
+    assert verdict(found, **bound, at_least=956).verdict == "below"
+
+
 def test_protocol_fields_that_differ_are_printed() -> None:
     told = {"published": HOPPER, "entrant": "sac", "unlike": ["other settings"]}
     alike, *_ = verdict(results({"sac": GOOD}), **told).differing
@@ -378,6 +405,10 @@ WRONG = {
     "kind: shape, entrants: [one, two], form: rising": "expected 3 entries or more in `entrants`",
     "kind: shape, entrants: [one, two, three]": "expected `form` in a claim of kind shape, found none",
     "kind: shape, entrants: [one, two, three], form: bumpy": "expected one of maximum-inside, minimum-inside, rising",
+    "kind: bound, at_least: 1": "expected `entrant` or `entrants` in a claim of kind bound, found none",
+    "kind: bound, entrant: one, entrants: [two], at_least: 1": "found entrant and entrants",
+    "kind: bound, entrant: one": "expected `at_least` or `at_most` in a claim of kind bound, found none",
+    "kind: ratio, entrant: one, entrants: [two], at_most: -1": "expected `at_most` of a ratio above 0, found -1",
     "kind: value, entrant: one, value: 1, measure: steps": "expected a `threshold` in the task maze",
 }
 SUITE = """\

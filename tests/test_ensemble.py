@@ -580,3 +580,17 @@ def test_particles_spread_as_their_members_variances_say(mode):
 def test_particles_that_cannot_be_shared_alike_are_refused():
     with pytest.raises(ValueError, match="multiple of the 5 elites as particles, found 12"):
         Particles(ensemble()).rollout(torch.zeros(2), torch.zeros(1, 2, 3), seeded(), particles=12)
+
+
+def test_an_input_that_never_varied_has_no_say_until_it_does():
+    made, data = ensemble(), linear_data(64)
+    data["obs"][:, 1] = data["next_obs"][:, 1] = 5.0
+    made.fit(data, epochs=2)
+    obs, action = data["obs"][:1].repeat(2, 1), data["action"][:1].repeat(2, 1)
+    obs[1, 1] = -7.0
+    moments = made.predict(obs, action)
+    torch.testing.assert_close(moments.mean[:, 0, 0], moments.mean[:, 1, 0])
+    torch.testing.assert_close(moments.var[:, 0], moments.var[:, 1])
+    data["obs"][::2, 1] = 4.0
+    made.fit(data, epochs=2)
+    assert not torch.allclose(made.predict(obs, action).mean[:, 0, 0], made.predict(obs, action).mean[:, 1, 0])

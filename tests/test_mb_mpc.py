@@ -39,8 +39,8 @@ def test_stopped_at_a_report_and_resumed_it_ends_with_the_same_weights(env, stop
         return make(problem_of(env(), 151), 4, **SMALL)
 
     whole, resumed = train(fresh(), env, 151), train_interrupted(fresh, env, 151, stop, tmp_path)
-    for name, weight in whole.model.network.state_dict().items():
-        assert torch.equal(weight, resumed.model.network.state_dict()[name])
+    for name, weight in whole.dynamics.model.network.state_dict().items():
+        assert torch.equal(weight, resumed.dynamics.model.network.state_dict()[name])
     for name, rows in whole.replay.tensors().items():
         assert torch.equal(rows, resumed.replay.tensors()[name])
     assert whole.updates == resumed.updates
@@ -63,7 +63,7 @@ def test_evaluation_leaves_no_trace_and_a_policy_stays_as_it_was():
 def test_a_granted_reward_is_used_instead_of_a_learned_one():
     force = lambda obs, action, next_obs: action[:, 0]
     agent = make(problem_of(pendulum(), 101, reward=force), 0, **{**SMALL, "candidates": 300})
-    assert not agent.model.reward
+    assert not agent.dynamics.model.reward
     train(agent, pendulum, 101)
     policy = agent.policy("mode")
     policy.reset(0)
@@ -87,7 +87,7 @@ def test_a_granted_end_cuts_the_rewards_behind_it_off():
 def test_a_learned_end_lets_the_pole_stand_longer_than_chance():
     config = {"random_steps": 300, "steps_per_round": 300, "hidden": (64,), "batch_size": 64, "candidates": 100}
     agent = train(make(problem_of(cartpole(), 601), 0, **config), cartpole, 601)
-    assert agent.heed_ends
+    assert agent.dynamics.heeds_ends
     assert np.mean(play(agent, cartpole(), 2)) > 100  # at random about 22
 
 

@@ -102,7 +102,7 @@ def test_the_models_part_is_mb_mpc_bit_for_bit() -> None:
     train(theirs, linear, 40)
     for name, column in theirs.replay.tensors().items():
         assert torch.equal(ours.replay.tensors()[name][:40], column[:40])
-    for mine, other in zip(ours.dynamics.model.folded(), theirs.model.folded(), strict=True):
+    for mine, other in zip(ours.dynamics.model.folded(), theirs.dynamics.model.folded(), strict=True):
         assert torch.equal(mine, other)
     assert ours.dynamics.updates == theirs.updates > 0
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from agents.protocol import Prediction, Sequences
 from analysis import figures_all, index
 from analysis.__main__ import app
+from analysis.claims import Verdict, judge_claim
 from analysis.latex import latex
 from analysis.model_quality import exponent, qualities
 from analysis.model_tables import content, tidy_csv, told
@@ -28,7 +29,7 @@ from results.record import encode
 from suites.runner import evaluation, model_quality
 from suites.runner.evaluation import Episode, Recorder, play
 from suites.runner.model_quality import HORIZONS, model_rows, sequences
-from suites.spec import TrialSpec
+from suites.spec import Claim, TrialSpec
 from tests.browser import browser, opened
 from tests.planted_models import errors, plant, scores
 from tests.synthetic_records import read, write_suite
@@ -435,6 +436,28 @@ def test_the_numbers_of_the_final_evaluation_come_back_by_seed_and_horizon(shelf
     assert pets.growth == pytest.approx([1.5] * 3)
     assert hopper.growth == pytest.approx([1.5] * 3)  # of the seed that diverged, over the horizons that it has
     assert hopper.at("diverged", 50).tolist() == [0, 3, 0]
+
+
+def test_a_claim_may_be_on_the_error_or_on_its_growth(shelf: Path) -> None:
+    def call(task: str = "pendulum", **claim: Any) -> Verdict:
+        told = {"says": "so", "task": task, **claim}
+        return judge_claim("made-up", Claim.model_validate(told), read(shelf))
+
+    growth, error = {"measure": "growth", "kind": "bound"}, {"measure": "error"}
+    assert call(**growth, entrant="pets", at_most=2).verdict == "match"
+    assert call(**growth, entrant="pets", at_most=1).verdict == "above"
+    assert call(**growth, entrant="pets", at_least=2).verdict == "below"
+    assert (
+        call(**error, entrant="pets", value=1e-4 * 50**1.5 * 2, margin=1).verdict == "match"
+    )  # seeds 1, 2, 3 times it
+    ordering = {**error, "kind": "ordering"}
+    assert call(**ordering, entrant="pets", entrants=["sac"]).verdict == "underpowered"  # 0.07 ± 0.09, 0.28 ± 0.35
+    diverged = call("hopper", **error, entrant="sac", value=1)
+    assert (diverged.verdict, diverged.reason) == (
+        "not comparable",
+        "only 2 of 3 seeds of sac have a finite error of their model",
+    )
+    assert call(**error, entrant="uniform", value=1).reason == "no record of uniform on pendulum tells of a model"
 
 
 def test_a_growth_needs_three_errors_above_0() -> None:

@@ -46,6 +46,17 @@ def test_a_normaliser_gives_mean_0_and_deviation_1_and_leaves_constants_finite()
     torch.testing.assert_close(normal.inverse(normal(data)), data)
 
 
+def test_an_input_that_never_varied_has_no_say_until_it_does():
+    made = model()
+    before = made.network[0].weight.clone()
+    inputs, targets = torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 1.0]]), torch.randn(2, made.regressed)
+    made.normalise(inputs, targets)
+    obs, action = torch.tensor([[1.0, 5.0], [1.0, -7.0]]), torch.zeros(2, 1)
+    change = made.predict(obs, action)["next_obs"] - obs
+    torch.testing.assert_close(change[0], change[1])
+    assert torch.equal(made.network[0].weight[:, [0, 2]], before[:, [0, 2]])
+
+
 def test_the_targets_are_state_differences_and_the_reward():
     data = {
         "obs": torch.tensor([[1.0, 2.0]]),

@@ -104,7 +104,7 @@ def test_a_dynamics_network_learns_the_linear_system(hidden, bound):
     agent = mb_mpc.make(problem_of(probes.LinearSystem(), 2001), 0, **config, hidden=hidden, epochs=150)
     train(agent, probes.LinearSystem, 2001)
     obs, action, next_obs = held_out_transitions(probes.LinearSystem(), episodes=10)
-    predicted = agent.model.predict(torch.as_tensor(obs), torch.as_tensor(action))["next_obs"].numpy()
+    predicted = agent.dynamics.model.predict(torch.as_tensor(obs), torch.as_tensor(action))["next_obs"].numpy()
     error = np.sqrt(np.square(predicted - next_obs).mean() / np.square(next_obs).mean())
     assert error < bound
 

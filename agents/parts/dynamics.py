@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from agents.parts.networks import mlp
+
+
+def never_varied(data: Float[Tensor, "B D"]) -> Bool[Tensor, " D"]:
+    """Whether a column is constant; a network learns nothing of how its prediction depends on such an input."""
+    return data.std(0, correction=0) <= 1e-6 * (1.0 + data.mean(0).abs())
 
 
 class Normaliser:
@@ -24,8 +29,8 @@ class Normaliser:
 
     @classmethod
     def fit(cls, data: Float[Tensor, "B D"]) -> Normaliser:
-        mean, std = data.mean(0), data.std(0, correction=0)
-        return cls(mean, torch.where(std > 1e-6 * (1.0 + mean.abs()), std, torch.ones_like(std)))
+        std = data.std(0, correction=0)
+        return cls(data.mean(0), torch.where(never_varied(data), torch.ones_like(std), std))
 
     def __call__(self, data: Tensor) -> Tensor:
         return (data - self.mean) / self.std
@@ -64,6 +69,14 @@ class DynamicsModel:
         if self.reward:
             columns.append(data["reward"][:, None])
         return torch.cat([data["obs"], data["action"]], 1), torch.cat(columns, 1)
+
+    @torch.no_grad()
+    def normalise(self, inputs: Float[Tensor, "B I"], targets: Float[Tensor, "B R"]) -> None:
+        """Set the normalisers by raw data. An input that never varied has no say until it does: its weights are 0."""
+        self.inputs, self.targets = Normaliser.fit(inputs), Normaliser.fit(targets)
+        first = self.network[0]
+        assert isinstance(first, nn.Linear)
+        first.weight[:, never_varied(inputs)] = 0.0
 
     def losses(
         self, inputs: Float[Tensor, "B I"], targets: Float[Tensor, "B R"], terminated: Float[Tensor, " B"]

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from agents.parts.dynamics import Normaliser
+from agents.parts.dynamics import Normaliser, never_varied
 from agents.parts.ensemble_fit import fit_networks
 from agents.parts.ensemble_heads import Ends, Heads
 from agents.parts.ensemble_inference import Folded
@@ -117,8 +117,14 @@ class Ensemble:
         return fit_networks(self, *self._normal(data), epochs=epochs, tick=tick)
 
     def normalise(self, data: Mapping[str, Tensor]) -> None:
-        """Set the normalisers by ``data``. `fit` does so; for those who use `update` alone."""
+        """Set the normalisers by ``data``. `fit` does so; for those who use `update` alone.
+
+        An input that never varied has no say until it does: its weights are 0.
+        """
         inputs, targets, _ = self._raw(data)
+        for networks in (self.networks, self.ends and self.ends.networks):
+            if networks:
+                networks.weights[0][:, never_varied(inputs)] = 0.0
         self.inputs, self._folded = Normaliser.fit(inputs), None
         if self.config.normalise_targets:
             self.targets = Normaliser.fit(targets)

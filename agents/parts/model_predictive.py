@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from agents.parts.actions import ActionVectors
-from agents.parts.dynamics import DynamicsModel, Imagination, Normaliser
+from agents.parts.dynamics import DynamicsModel, Imagination
 from agents.parts.objective import Objective
 from agents.parts.planning import Planner, PlannerConfig
 
@@ -78,7 +78,7 @@ class ModelTraining:
         data = {name: tensor.to(device) for name, tensor in data.items()}
         inputs, targets = self.model.raw(data)
         if not self.fitted:  # the statistics of the random data are kept for good, as in the code
-            self.model.inputs, self.model.targets = Normaliser.fit(inputs), Normaliser.fit(targets)
+            self.model.normalise(inputs, targets)
         inputs, targets = self.model.inputs(inputs), self.model.targets(targets)
         ends = data["terminated"].float()
         batches = ceil(len(inputs) / config.batch_size)
