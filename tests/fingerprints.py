@@ -53,6 +53,7 @@ CASES = [
     Case(name="carracing", env="carracing", steps=300),  # its frames are slow to draw
     Case(name="carracing_fast", env="carracing_fast"),
     Case(name="pond", env="pond"),
+    Case(name="waypoint", env="waypoint", options={"change_at": 300}),
     Case(name="take-cover", env="take_cover"),
     Case(name="breakout", env="atari", options={"game": "breakout"}),
 ]

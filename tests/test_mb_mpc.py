@@ -99,3 +99,17 @@ def test_settings_that_would_never_train_are_refused_with_the_remedy():
 def test_images_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match="one-dimensional Box observation space, but ImageMemory"):
         make(problem_of(probes.ImageMemory()), 0, random_steps=10)
+
+
+def test_what_never_varied_in_the_data_has_no_say_in_the_trained_model_either():
+    """Noise on a constant input would move its weights at random, and Adam would make much of it."""
+
+    def constant() -> gym.Env[Any, Any]:
+        return gym.wrappers.TransformObservation(
+            pendulum(), lambda obs: np.append(obs, np.float32(8.0)), gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+        )
+
+    agent = train(make(problem_of(constant(), 101), 0, **SMALL), constant, 101)
+    obs = torch.tensor([[1.0, 0.0, 0.5, 8.0], [1.0, 0.0, 0.5, -8.0]])
+    found = agent.dynamics.model.predict(obs, torch.zeros(2, 1))["next_obs"] - obs
+    torch.testing.assert_close(found[0], found[1])

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from agents.parts.actions import ActionVectors
-from agents.parts.dynamics import DynamicsModel, Imagination
+from agents.parts.dynamics import DynamicsModel, Imagination, never_varied
 from agents.parts.objective import Objective
 from agents.parts.planning import Planner, PlannerConfig
 
@@ -79,13 +79,15 @@ class ModelTraining:
         inputs, targets = self.model.raw(data)
         if not self.fitted:  # the statistics of the random data are kept for good, as in the code
             self.model.normalise(inputs, targets)
+        noise = [self.config.data_noise * ~never_varied(columns) for columns in (inputs, targets)]
         inputs, targets = self.model.inputs(inputs), self.model.targets(targets)
         ends = data["terminated"].float()
         batches = ceil(len(inputs) / config.batch_size)
         sums: dict[str, Tensor] = {}
         for _ in range(config.epochs):
             rows = self._draw_batches(batches, len(inputs))
-            for x, y, end in zip(self._noisy(inputs[rows]), self._noisy(targets[rows]), ends[rows], strict=True):
+            noisy = [self._noisy(clean[rows], of) for clean, of in zip((inputs, targets), noise, strict=True)]
+            for x, y, end in zip(*noisy, ends[rows], strict=True):
                 losses = self.model.losses(x, y, end)
                 self.optimiser.zero_grad()
                 torch.autograd.backward(list(losses.values()))
@@ -96,9 +98,9 @@ class ModelTraining:
         self.end_seen = bool(ends.any())
         return {f"loss/{name}": float(total) / (batches * config.epochs) for name, total in sums.items()}
 
-    def _noisy(self, clean: Tensor) -> Tensor:
+    def _noisy(self, clean: Float[Tensor, "N B C"], deviation: Float[Tensor, " C"]) -> Float[Tensor, "N B C"]:
         noise = torch.randn(clean.shape, generator=self.generator, device=clean.device)
-        return noise.mul_(self.config.data_noise).add_(clean)
+        return noise.mul_(deviation).add_(clean)
 
     def _draw_batches(self, batches: int, total: int) -> Int[Tensor, "N B"]:
         """Rows of the data, with replacement: random ones first, then on-policy ones in their share."""

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium as gym
 import numpy as np
 
+from suites.envs.point_mass import PointMass
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
@@ -30,7 +32,6 @@ EXTRA = None
 
 GOAL = (10.0, 0.0)  # x, y in metres
 RADIUS = 5.0  # of the pond, whose middle is (0, 0), in metres
-FRICTION, PUSH = 0.7, 0.4  # share of the velocity that is left; velocity that a full push gives, metres per step
 START = (-10.0, 2.0)  # x; half the width of the uniform y
 TIME_LIMIT = 40  # steps
 
@@ -58,10 +59,9 @@ def termination(
 
 class Pond(gym.Env[Any, Any]):
     def __init__(self, noise: float, pays: str) -> None:
-        self.noise, self.pays = noise, pays
+        self.pays, self.point = pays, PointMass(noise)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self._state = np.zeros(4)
         self._steps = 0
 
     def reset(
@@ -69,16 +69,14 @@ class Pond(gym.Env[Any, Any]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         x, spread = START
-        self._state = np.array([x, self.np_random.uniform(-spread, spread), 0.0, 0.0])
+        self.point.place(x, self.np_random.uniform(-spread, spread))
         self._steps = 0
-        return self._state.astype(np.float32), {}
+        return self.point.state.astype(np.float32), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        push = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
-        velocity = FRICTION * self._state[2:] + PUSH * push + self.noise * self.np_random.standard_normal(2)
-        self._state = np.concatenate([self._state[:2] + velocity, velocity])
+        self.point.push(action, self.np_random)
         self._steps += 1
-        obs = self._state.astype(np.float32)
+        obs = self.point.state.astype(np.float32)
         cost = float(np.square(obs[:2]).sum() < RADIUS**2)
         paid = -cost if self.pays == "violations" else -math.hypot(obs[0] - GOAL[0], obs[1] - GOAL[1])
         return obs, paid, False, self._steps >= TIME_LIMIT, {"cost": cost}
