@@ -39,6 +39,7 @@ from torch import Tensor
 
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
+from agents.parts.actor_policy import ActorPolicy
 from agents.parts.branched import Columns, Rows, branch, mixed_batches, rollout_length
 from agents.parts.captured import Captured
 from agents.parts.ensemble import Ensemble, EnsembleConfig
@@ -286,7 +287,7 @@ class MBPO:
         return self.policy_updates + self.ensemble.updates
 
     def policy(self, mode: PolicyMode) -> ActorPolicy:
-        return ActorPolicy(self._frozen(), self.actions, mode == "sample", torch.Generator(self.device))
+        return ActorPolicy(self._frozen(), self.actions, mode == "sample")
 
     def _frozen(self) -> SAC:
         """The policy as it is now, to `act` with; the rest is shared."""
@@ -337,20 +338,6 @@ class MBPO:
             self.imagining.set_state(recipe["generator"])
             for rows in self._rollouts(recipe):
                 self.imagined.add(rows)
-
-
-class ActorPolicy:
-    """A policy with a random stream of its own; its mode draws nothing."""
-
-    def __init__(self, sac: SAC, actions: ActionVectors, sample: bool, generator: torch.Generator) -> None:
-        self.sac, self.actions, self.sample, self.generator = sac, actions, sample, generator
-
-    def reset(self, seed: int) -> None:
-        self.generator.manual_seed(seed)
-
-    def act(self, obs: Any) -> Any:
-        obs = torch.as_tensor(np.asarray(obs, np.float32), device=self.generator.device)
-        return self.actions.decode(self.sac.act(obs[None], self.sample, self.generator)[0])
 
 
 def make(problem: Problem, seed: int, **config: Any) -> MBPO:

@@ -38,6 +38,7 @@ from torch import Tensor
 
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
+from agents.parts.actor_policy import ActorPolicy
 from agents.parts.deterministic_actor_critic import DDPG, DDPGConfig
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
@@ -210,7 +211,7 @@ class MVE:
         frozen = copy.copy(self.learner)
         frozen.actor = self.learner.actor.copy()
         sample = mode == "sample" and isinstance(frozen, SAC)
-        return ActorPolicy(frozen, self.actions, sample, torch.Generator(self.device))
+        return ActorPolicy(frozen, self.actions, sample)
 
     def world_model(self) -> ImaginedWorld | None:
         """The network, in which the policy plays its mode; None until it is fitted."""
@@ -247,20 +248,6 @@ def reached(conts: list[Tensor]) -> Float[Tensor, " R"]:
     """
     alive = torch.stack([torch.ones_like(conts[0]), *conts[:-1]]).cumprod(0)  # [S B]
     return (alive / alive.sum(1, keepdim=True).clamp_min(1e-8)).flatten() * alive.numel()
-
-
-class ActorPolicy:
-    """A policy with a random stream of its own; its mode draws nothing."""
-
-    def __init__(self, learner: DDPG | SAC, actions: ActionVectors, sample: bool, generator: torch.Generator) -> None:
-        self.learner, self.actions, self.sample, self.generator = learner, actions, sample, generator
-
-    def reset(self, seed: int) -> None:
-        self.generator.manual_seed(seed)
-
-    def act(self, obs: Any) -> Any:
-        rows = torch.as_tensor(np.asarray(obs, np.float32), device=self.generator.device)[None]
-        return self.actions.decode(self.learner.act(rows, self.sample, self.generator)[0])
 
 
 def learner(obs_size: int, space: Box, config: Config, generator: torch.Generator) -> DDPG | SAC:

@@ -37,6 +37,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
 from agents.parts.actor_critic_networks import Adam, Networks
+from agents.parts.actor_policy import ActorPolicy
 from agents.parts.deterministic_actor_critic import DDPG, DDPGConfig
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
@@ -213,7 +214,7 @@ class STEVE:
         """The actor, which draws nothing, for either mode."""
         frozen = copy.copy(self.learner)
         frozen.actor = self.learner.actor.copy()
-        return ActorPolicy(frozen, self.actions)
+        return ActorPolicy(frozen, self.actions, sample=False)
 
     def world_model(self) -> ImaginedWorld | None:
         """The transition models, judged by the others' mean, with the actor in them; None until they are fitted."""
@@ -289,20 +290,6 @@ class Judges:
     def restore(self, state: Mapping[str, Any]) -> None:
         self.networks.vector.copy_(state["vector"])
         self.optimiser.restore(state["optimiser"])
-
-
-class ActorPolicy:
-    """A frozen actor; it draws nothing."""
-
-    def __init__(self, learner: DDPG, actions: ActionVectors) -> None:
-        self.learner, self.actions = learner, actions
-
-    def reset(self, seed: int) -> None:
-        pass
-
-    def act(self, obs: Any) -> Any:
-        rows = torch.as_tensor(np.asarray(obs, np.float32), device=self.actions.device)[None]
-        return self.actions.decode(self.learner.act(rows, False)[0])
 
 
 def learner_config(config: Config) -> DDPGConfig:

@@ -43,6 +43,7 @@ from torch import Tensor
 
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
+from agents.parts.actor_policy import ActorPolicy
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
@@ -252,7 +253,7 @@ class SVG:
         return self.policy_updates + self.model.updates
 
     def policy(self, mode: PolicyMode) -> ActorPolicy:
-        return ActorPolicy(self._frozen(), self.actions, mode == "sample", torch.Generator(self.device))
+        return ActorPolicy(self._frozen(), self.actions, mode == "sample")
 
     def _frozen(self) -> SAC:
         """The policy as it is now, to `act` with; the rest is shared."""
@@ -295,20 +296,6 @@ class PathwiseWorld(ImaginedWorld):
     def gradients(self, first_obs: np.ndarray, horizons: Sequence[int], seed: int) -> list[float]:
         """One norm for each horizon; see `SVG.gradients`."""
         return self.agent.gradients(self._tensor(first_obs), horizons, seed)
-
-
-class ActorPolicy:
-    """A policy with a random stream of its own; its mode draws nothing."""
-
-    def __init__(self, sac: SAC, actions: ActionVectors, sample: bool, generator: torch.Generator) -> None:
-        self.sac, self.actions, self.sample, self.generator = sac, actions, sample, generator
-
-    def reset(self, seed: int) -> None:
-        self.generator.manual_seed(seed)
-
-    def act(self, obs: Any) -> Any:
-        rows = torch.as_tensor(np.asarray(obs, np.float32), device=self.generator.device)[None]
-        return self.actions.decode(self.sac.act(rows, self.sample, self.generator)[0])
 
 
 def policy_config(config: Config) -> SACConfig:
