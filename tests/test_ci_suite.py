@@ -23,8 +23,7 @@ from tests.planted import Bug, planted
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results"
 MINUTES = 8.0  # of the whole suite with five seeds, on two cores
-# Built and proved by tests, but without a reference yet: ten seeds each want a machine with nothing else to do.
-AWAITING = {f"agents.{name}" for name in ("mbpo", "pets", "mve", "steve", "svg", "me_trpo", "mbmf", "dyna")}
+NO_SCORES = {"agents.predictor"}  # acts at random whatever it learns; its errors are under test_predictor
 FRESH = range(10, 15)  # what `--seeds +5` is here
 
 
@@ -55,8 +54,7 @@ def test_every_agent_is_in_the_suite(suite: Suite) -> None:
     found = {f"{path.parent.name}.{path.stem}" for room in ("agents", "baselines") for path in ROOT.glob(f"{room}/*.py")
              if is_agent(path)}  # fmt: skip
     entered = {entrant.agent for entrant in suite.entrants.values()}
-    assert found - entered >= AWAITING, "an agent that is in the suite awaits nothing: take it off the list"
-    missing = found - entered - AWAITING
+    missing = found - entered - NO_SCORES
     assert not missing, f"expected every agent in suites/ci.yaml, with a task that it learns in seconds: {missing}"
 
 
