@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Discrete
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -34,6 +34,7 @@ from agents.parts.actor_critic_networks import Adam, Networks
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
+from agents.parts.spaces import observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report
 
 ACTIONS = ("discrete",)
@@ -73,8 +74,7 @@ class Dyna:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
         self.budget = problem.budget
-        assert problem.observation_space.shape is not None
-        obs_size = problem.observation_space.shape[0]
+        obs_size = observed_vector(problem, "dyna", instead="dyna_q for a table, or an agent for images")
         self.actions = ActionVectors(problem.action_space, problem.device)
         # A stream for each purpose, so that the length of one never moves the others.
         self.acting, self.drawing, self.modelling, self.imagining, first = (
@@ -279,12 +279,6 @@ class QPolicy:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> Dyna:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"dyna models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, dyna_q for a table, or an agent for images"
-        )
     if not isinstance(problem.action_space, Discrete):
         raise ValueError(
             f"dyna learns a value for each action and needs a Discrete action space, but {problem.env_id} has "

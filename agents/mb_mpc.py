@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium.spaces import Box
 
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
@@ -43,6 +42,7 @@ from agents.parts.imagined import ImaginedWorld
 from agents.parts.model_predictive import ControllerPolicy, ModelPredictiveConfig, ModelTraining
 from agents.parts.planners import planner
 from agents.parts.replay import Replay
+from agents.parts.spaces import observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report
 
 ACTIONS = ("discrete", "continuous")
@@ -58,14 +58,13 @@ class Config(ModelPredictiveConfig):
 class MBMPC:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.device = config, problem.device
-        shape = problem.observation_space.shape
-        assert shape is not None
+        obs_size = observed_vector(problem, "mb_mpc")
         self.actions = ActionVectors(problem.action_space, problem.device)
         # Two streams, so that the length of a training never moves what is tried in the environment.
         self.acting = torch.Generator(problem.device).manual_seed(2 * seed)
         self.training = torch.Generator(problem.device).manual_seed(2 * seed + 1)
-        self.dynamics = ModelTraining(shape[0], self.actions.size, config, self.training, problem.known)
-        self.replay = Replay(problem.budget, shape, self.actions.size)
+        self.dynamics = ModelTraining(obs_size, self.actions.size, config, self.training, problem.known)
+        self.replay = Replay(problem.budget, (obs_size,), self.actions.size)
         self.planner = planner(self.actions, config)
         self.controller = self.dynamics.controller(self.actions)
 
@@ -135,12 +134,6 @@ class MBMPC:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> MBMPC:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"mb_mpc models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
     settings = Config(**config)
     if settings.random_steps >= problem.budget:
         raise ValueError(

@@ -27,7 +27,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from jaxtyping import Float
 from torch import Tensor
 
@@ -39,6 +38,7 @@ from agents.parts.model_predictive import ControllerPolicy, ModelPredictiveConfi
 from agents.parts.planners import planner
 from agents.parts.ppo import PPO, PPOConfig
 from agents.parts.replay import Replay
+from agents.parts.spaces import bounded_actions, observed_vector
 from agents.protocol import Door, Policy, PolicyMode, Problem, Report, WorldModel
 
 ACTIONS = ("continuous",)
@@ -92,23 +92,23 @@ class Config(ModelPredictiveConfig):
 class MBMF:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
-        shape = problem.observation_space.shape
-        assert shape is not None
+        obs_size = observed_vector(problem, "mbmf")
+        bounded_actions(problem, "mbmf", "policy is Gaussian")
         self.actions = ActionVectors(problem.action_space, problem.device)
         self.scale = UnitActions(self.actions)
         # A stream for each purpose, so that the length of one never moves the others.
         self.acting, self.training, self.imitating, tuning = (
             torch.Generator(problem.device).manual_seed(4 * seed + i) for i in range(4)
         )
-        self.dynamics = ModelTraining(shape[0], self.actions.size, config, self.training, self.known)
+        self.dynamics = ModelTraining(obs_size, self.actions.size, config, self.training, self.known)
         self.planner = planner(self.actions, config)
         self.controller = self.dynamics.controller(self.actions)
-        self.replay = Replay(problem.budget, shape, self.actions.size)
-        self.ppo = PPO(shape[0], self.actions.size, _ppo(config), tuning)
+        self.replay = Replay(problem.budget, (obs_size,), self.actions.size)
+        self.ppo = PPO(obs_size, self.actions.size, _ppo(config), tuning)
         self.optimiser = torch.optim.Adam(
             self.ppo.policy.net.parameters(), config.imitation_rate, fused=problem.device == "cpu" or None
         )
-        self.pairs = Pairs(config.pairs, shape[0], self.actions.size, problem.device)
+        self.pairs = Pairs(config.pairs, obs_size, self.actions.size, problem.device)
         self.imitation_updates = 0
 
     def learn(self, door: Door, report: Report) -> None:
@@ -310,18 +310,6 @@ class Pairs:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> MBMF:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"mbmf models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
-    actions = problem.action_space
-    if not (isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded("both")):
-        raise ValueError(
-            f"mbmf's policy is Gaussian and needs a bounded one-dimensional Box of actions, but {problem.env_id} "
-            f"has {actions}; take an environment with continuous actions, or another agent"
-        )
     settings = Config(**config)
     for name in ("random_steps", "steps_per_round", "expert_steps", "aggregation_steps", "imitation_epochs"):
         if getattr(settings, name) < 1:

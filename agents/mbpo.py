@@ -25,7 +25,6 @@ A save does not hold the imagined rows but what each training's rollouts were ma
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -33,7 +32,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,6 +44,7 @@ from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.processor import settle
 from agents.parts.soft_actor_critic import SAC, SACConfig
+from agents.parts.spaces import bounded_actions, observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report, WorldModel
 
 ACTIONS = ("continuous",)
@@ -136,10 +135,8 @@ class MBPO:
     def __init__(self, problem: Problem, seed: int, config: Config, task: Task) -> None:
         self.config, self.task = replace(config, **asdict(task)), task
         self.known, self.budget, self.device = dict(problem.known), problem.budget, problem.device
-        space = problem.action_space
-        assert problem.observation_space.shape is not None
-        assert isinstance(space, Box)
-        obs_size = problem.observation_space.shape[0]
+        obs_size = observed_vector(problem, "mbpo")
+        space = bounded_actions(problem, "mbpo", "policy is a squashed Gaussian")
         self.actions = ActionVectors(space, problem.device)
         # A stream for each purpose, so that the length of one never moves the others.
         self.acting, self.fitting, self.imagining, self.drawing, learning = (
@@ -287,13 +284,7 @@ class MBPO:
         return self.policy_updates + self.ensemble.updates
 
     def policy(self, mode: PolicyMode) -> ActorPolicy:
-        return ActorPolicy(self._frozen(), self.actions, mode == "sample")
-
-    def _frozen(self) -> SAC:
-        """The policy as it is now, to `act` with; the rest is shared."""
-        frozen = copy.copy(self.sac)
-        frozen.actor = self.sac.actor.copy()
-        return frozen
+        return ActorPolicy(self.sac, self.actions, mode == "sample")
 
     def world_model(self) -> WorldModel | None:
         """The ensemble, in which the policy explores as it does in rollouts; None until it is fitted."""
@@ -341,18 +332,6 @@ class MBPO:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> MBPO:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"mbpo models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
-    actions = problem.action_space
-    if not (isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded("both")):
-        raise ValueError(
-            f"mbpo's policy is a squashed Gaussian and needs a bounded one-dimensional Box of actions, but "
-            f"{problem.env_id} has {actions}; take an environment with continuous actions, or another agent"
-        )
     settings = Config(**config)
     task = task_of(problem, settings)
     if not 5 <= task.random_steps < problem.budget:

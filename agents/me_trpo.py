@@ -30,7 +30,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -42,6 +41,7 @@ from agents.parts.gaussian_policy import GaussianPolicy
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
 from agents.parts.rollout import advantages, normalised
+from agents.parts.spaces import bounded_actions, observed_vector
 from agents.parts.trpo import LinearBaseline, TRPOConfig, parameters_of, set_parameters, trust_region_step
 from agents.protocol import Door, PolicyMode, Problem, Report, WorldModel
 
@@ -85,8 +85,8 @@ class METRPO:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
         self.budget = problem.budget
-        shape = problem.observation_space.shape
-        assert shape is not None
+        obs_size = observed_vector(problem, "me_trpo")
+        bounded_actions(problem, "me_trpo", "policy is Gaussian")
         self.actions = ActionVectors(problem.action_space, problem.device)
         self.scale = UnitActions(self.actions)
         # A stream for each purpose, so that the length of one never moves the others.
@@ -94,7 +94,7 @@ class METRPO:
             torch.Generator(problem.device).manual_seed(4 * seed + i) for i in range(4)
         )
         self.ensemble = Ensemble(
-            shape[0],
+            obs_size,
             self.actions.size,
             EnsembleConfig(
                 members=config.members,
@@ -119,15 +119,15 @@ class METRPO:
         self.log_std = float(np.log(config.init_std))
         self.policy_net, self.explorer = (
             GaussianPolicy(
-                shape[0], self.actions.size, drawing, hidden=config.policy_hidden, log_std=self.log_std
+                obs_size, self.actions.size, drawing, hidden=config.policy_hidden, log_std=self.log_std
             ).requires_grad_(False)
             for _ in range(2)
         )
         set_parameters(self.explorer, parameters_of(self.policy_net))
         self.change = torch.zeros_like(parameters_of(self.policy_net))  # by the last iteration
-        self.baseline = LinearBaseline(shape[0], problem.device)
+        self.baseline = LinearBaseline(obs_size, problem.device)
         self.trpo = TRPOConfig(max_kl=config.max_kl)
-        self.replay = Replay(problem.budget, shape, self.actions.size)
+        self.replay = Replay(problem.budget, (obs_size,), self.actions.size)
         self.first = torch.zeros(problem.budget, dtype=torch.bool)  # whether a real step was its episode's first
         self.begins = True
         self.reach: Reach | None = None  # None until the models are trained
@@ -386,18 +386,6 @@ def improves(old: Float[Tensor, " E"], new: Float[Tensor, " E"], share: float) -
 
 
 def make(problem: Problem, seed: int, **config: Any) -> METRPO:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"me_trpo models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
-    actions = problem.action_space
-    if not (isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded("both")):
-        raise ValueError(
-            f"me_trpo's policy is Gaussian and needs a bounded one-dimensional Box of actions, but {problem.env_id} "
-            f"has {actions}; take an environment with continuous actions, or another agent"
-        )
     settings = Config(**config)
     if not 2 <= settings.steps_per_iteration < problem.budget:
         raise ValueError(

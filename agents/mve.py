@@ -24,7 +24,6 @@ Deviations
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,7 @@ from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
 from agents.parts.soft_actor_critic import SAC, SACConfig
+from agents.parts.spaces import bounded_actions, observed_vector
 from agents.parts.value_expansion import q_targets
 from agents.protocol import Door, PolicyMode, Problem, Report
 
@@ -91,10 +91,8 @@ class Lesson(NamedTuple):
 class MVE:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
-        space = problem.action_space
-        assert problem.observation_space.shape is not None
-        assert isinstance(space, Box)
-        obs_size = problem.observation_space.shape[0]
+        obs_size = observed_vector(problem, "mve")
+        space = bounded_actions(problem, "mve", "actor squashes its actions")
         self.actions = ActionVectors(space, problem.device)
         # A stream for each purpose, so that the length of one never moves the others.
         self.acting, self.drawing, self.modelling, learning = (
@@ -208,10 +206,7 @@ class MVE:
 
     def policy(self, mode: PolicyMode) -> ActorPolicy:
         """DDPG's actor draws nothing and is the same in both modes."""
-        frozen = copy.copy(self.learner)
-        frozen.actor = self.learner.actor.copy()
-        sample = mode == "sample" and isinstance(frozen, SAC)
-        return ActorPolicy(frozen, self.actions, sample)
+        return ActorPolicy(self.learner, self.actions, mode == "sample" and isinstance(self.learner, SAC))
 
     def world_model(self) -> ImaginedWorld | None:
         """The network, in which the policy plays its mode; None until it is fitted."""
@@ -281,18 +276,6 @@ def model_config(config: Config) -> EnsembleConfig:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> MVE:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"mve models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
-    actions = problem.action_space
-    if not (isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded("both")):
-        raise ValueError(
-            f"mve's actor squashes its actions and needs a bounded one-dimensional Box of them, but "
-            f"{problem.env_id} has {actions}; take an environment with continuous actions, or another agent"
-        )
     settings = Config(**config)
     if settings.horizon < 0 or settings.interval < 1:
         raise ValueError(

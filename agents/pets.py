@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,6 +42,7 @@ from agents.parts.particles import Mode, Particles
 from agents.parts.planners import planner
 from agents.parts.planning import Planner, PlannerConfig, Search
 from agents.parts.replay import Replay
+from agents.parts.spaces import observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report
 
 ACTIONS = ("discrete", "continuous")
@@ -89,14 +89,13 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 class PETS:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
-        shape = problem.observation_space.shape
-        assert shape is not None
+        obs_size = observed_vector(problem, "pets")
         self.actions = ActionVectors(problem.action_space, problem.device)
         # Two streams, so that the length of a training never moves what is tried in the environment.
         self.acting = torch.Generator(problem.device).manual_seed(2 * seed)
         self.training = torch.Generator(problem.device).manual_seed(2 * seed + 1)
         self.ensemble = Ensemble(
-            shape[0],
+            obs_size,
             self.actions.size,
             EnsembleConfig(
                 members=config.members,
@@ -111,7 +110,7 @@ class PETS:
             reward="reward" not in self.known,
             termination="termination" not in self.known,
         )
-        self.replay = Replay(problem.budget, shape, self.actions.size)
+        self.replay = Replay(problem.budget, (obs_size,), self.actions.size)
         self.trained_on = 0  # transitions that there were at the last training
         self.planner = planner(self.actions, config)
         self.controller = self._controller()
@@ -230,12 +229,6 @@ class ControllerPolicy:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> PETS:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"pets models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
     settings = Config(**{**PUBLISHED.get(problem.env_id, {}), **config})
     if settings.trial_steps >= problem.budget:
         raise ValueError(

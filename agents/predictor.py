@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium.spaces import Box
 
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
+from agents.parts.spaces import observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report
 
 ACTIONS = ("discrete", "continuous")
@@ -53,14 +53,13 @@ class Config:
 class Predictor:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
-        shape = problem.observation_space.shape
-        assert shape is not None
+        obs_size = observed_vector(problem, "predictor")
         self.actions = ActionVectors(problem.action_space, problem.device)
         # Two streams: what is tried in the environment is the same for every model.
         self.acting = torch.Generator(problem.device).manual_seed(2 * seed)
         self.training = torch.Generator(problem.device).manual_seed(2 * seed + 1)
         self.ensemble = Ensemble(
-            shape[0],
+            obs_size,
             self.actions.size,
             EnsembleConfig(
                 members=config.members,
@@ -79,7 +78,7 @@ class Predictor:
             reward="reward" not in self.known,
             termination="termination" not in self.known,
         )
-        self.replay = Replay(problem.budget, shape, self.actions.size)
+        self.replay = Replay(problem.budget, (obs_size,), self.actions.size)
 
     @property
     def updates(self) -> int:
@@ -142,12 +141,6 @@ class RandomPolicy:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> Predictor:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"predictor models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state"
-        )
     settings = Config(**config)
     if settings.fit_every > problem.budget:
         raise ValueError(

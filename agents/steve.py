@@ -21,7 +21,6 @@ Deviations
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -42,6 +40,7 @@ from agents.parts.deterministic_actor_critic import DDPG, DDPGConfig
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
+from agents.parts.spaces import bounded_actions, observed_vector
 from agents.parts.value_expansion import q_targets
 from agents.protocol import Door, PolicyMode, Problem, Report
 
@@ -79,10 +78,8 @@ class Config:
 class STEVE:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
-        space = problem.action_space
-        assert problem.observation_space.shape is not None
-        assert isinstance(space, Box)
-        size = problem.observation_space.shape[0]
+        size = observed_vector(problem, "steve")
+        space = bounded_actions(problem, "steve", "actor squashes its actions")
         self.actions = ActionVectors(space, problem.device)
         # A stream for each purpose, so that the length of one never moves the others.
         self.acting, self.drawing, self.modelling, learning = (
@@ -212,9 +209,7 @@ class STEVE:
 
     def policy(self, mode: PolicyMode) -> ActorPolicy:
         """The actor, which draws nothing, for either mode."""
-        frozen = copy.copy(self.learner)
-        frozen.actor = self.learner.actor.copy()
-        return ActorPolicy(frozen, self.actions, sample=False)
+        return ActorPolicy(self.learner, self.actions, sample=False)
 
     def world_model(self) -> ImaginedWorld | None:
         """The transition models, judged by the others' mean, with the actor in them; None until they are fitted."""
@@ -324,18 +319,6 @@ def transition_config(config: Config, obs_size: int) -> EnsembleConfig:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> STEVE:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"steve models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
-    actions = problem.action_space
-    if not (isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded("both")):
-        raise ValueError(
-            f"steve's actor squashes its actions and needs a bounded one-dimensional Box of them, but "
-            f"{problem.env_id} has {actions}; take an environment with continuous actions, or another agent"
-        )
     settings = Config(**config)
     if settings.horizon < 0 or settings.members < 1 or settings.batch_size < settings.members:
         raise ValueError(

@@ -29,7 +29,6 @@ Deviations
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from jaxtyping import Float
 from torch import Tensor
 
@@ -48,6 +46,7 @@ from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
 from agents.parts.soft_actor_critic import SAC, SACConfig
+from agents.parts.spaces import bounded_actions, observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report
 
 ACTIONS = ("continuous",)
@@ -92,10 +91,8 @@ class Imagined(NamedTuple):
 class SVG:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
-        space = problem.action_space
-        assert problem.observation_space.shape is not None
-        assert isinstance(space, Box)
-        self.obs_size = problem.observation_space.shape[0]
+        self.obs_size = observed_vector(problem, "svg")
+        space = bounded_actions(problem, "svg", "policy is a squashed Gaussian")
         self.actions = ActionVectors(space, problem.device)
         # A stream for each purpose, so that the length of one never moves the others.
         self.acting, self.drawing, self.modelling, learning = (
@@ -253,13 +250,7 @@ class SVG:
         return self.policy_updates + self.model.updates
 
     def policy(self, mode: PolicyMode) -> ActorPolicy:
-        return ActorPolicy(self._frozen(), self.actions, mode == "sample")
-
-    def _frozen(self) -> SAC:
-        """The policy as it is now, to `act` with; the rest is shared."""
-        frozen = copy.copy(self.sac)
-        frozen.actor = self.sac.actor.copy()
-        return frozen
+        return ActorPolicy(self.sac, self.actions, mode == "sample")
 
     def world_model(self) -> PathwiseWorld | None:
         """The network, in which the policy plays its mode; None until it is fitted."""
@@ -324,18 +315,6 @@ def model_config(config: Config) -> EnsembleConfig:
 
 
 def make(problem: Problem, seed: int, **config: Any) -> SVG:
-    space = problem.observation_space
-    if not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(
-            f"svg models vectors and needs a one-dimensional Box observation space, but {problem.env_id} "
-            f"has {space}; take an environment that observes its state, or an agent for images"
-        )
-    actions = problem.action_space
-    if not (isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded("both")):
-        raise ValueError(
-            f"svg's policy is a squashed Gaussian and needs a bounded one-dimensional Box of actions, but "
-            f"{problem.env_id} has {actions}; take an environment with continuous actions, or another agent"
-        )
     settings = Config(**config)
     if settings.horizon < (0 if settings.final_value else 1):
         raise ValueError(

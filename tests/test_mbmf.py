@@ -221,11 +221,11 @@ def test_what_it_cannot_do_is_said() -> None:
         make(problem_of(env, 100), 0, **SMALL | {"aggregation_steps": 0})
     env.action_space = Discrete(2)
     with pytest.raises(ValueError, match="continuous actions"):
-        make(problem_of(env, 100), 0)
+        make(problem_of(env, 100), 0, **SMALL)
     env = linear()
     env.observation_space = Box(0, 255, (8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match="one-dimensional"):
-        make(problem_of(env, 100), 0)
+        make(problem_of(env, 100), 0, **SMALL)
 
 
 def test_the_imitated_policy_brings_a_linear_system_to_rest() -> None:

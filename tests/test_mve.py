@@ -402,5 +402,5 @@ def test_settings_that_could_not_work_are_refused_with_the_remedy():
 def test_images_and_choices_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match="one-dimensional Box observation space, but ImageMemory"):
         make(problem_of(probes.ImageMemory()), 0, **SMALL)
-    with pytest.raises(ValueError, match="bounded one-dimensional Box of them, but ActionMatters"):
+    with pytest.raises(ValueError, match="bounded one-dimensional Box of actions, but ActionMatters"):
         make(problem_of(probes.ActionMatters()), 0, **SMALL)

@@ -1,7 +1,8 @@
-"""A frozen actor as the runner evaluates it."""
+"""An actor as the runner evaluates it, frozen."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,14 @@ from agents.parts.soft_actor_critic import SAC
 
 
 class ActorPolicy:
-    """`agents.protocol.Policy` with a random stream of its own; its mode draws nothing. ``learner``: a frozen copy."""
+    """`agents.protocol.Policy` with a random stream of its own; its mode draws nothing.
+
+    The actor is copied as it is now; the rest of the learner is shared.
+    """
 
     def __init__(self, learner: DDPG | SAC, actions: ActionVectors, sample: bool) -> None:
-        self.learner, self.actions, self.sample = learner, actions, sample
+        self.learner, self.actions, self.sample = copy.copy(learner), actions, sample
+        self.learner.actor = learner.actor.copy()
         self.generator = torch.Generator(actions.device)
 
     def reset(self, seed: int) -> None:
