@@ -72,8 +72,9 @@ def ignore_model(module: Any) -> None:
     """Learn the model still, and make nothing of it. Changes the module: a trial is a process of its own."""
     if hasattr(module, "DynaQ"):
         module.DynaQ.plan = lambda self: None
-    elif hasattr(module, "Controller"):
+    elif hasattr(module, "ModelTraining"):
         # All candidates are worth the same: the first of the random ones is taken.
-        module.Controller.returns = lambda self, start, sequences: 0.0 * sequences[0, 0]
+        part: Any = importlib.import_module("agents.parts.model_predictive")
+        part.Controller.returns = lambda self, start, sequences: 0.0 * sequences[0, 0]
     else:
         raise ValueError(f"expected an agent with a model that can be ignored, found {module.__name__}")

@@ -22,7 +22,7 @@ from tests.planted import Bug, planted
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results"
-MINUTES = 12.0  # of the whole suite with five seeds, on two cores
+MINUTES = 16.0  # of the whole suite with five seeds, on two cores of the slower kind of machine
 NO_SCORES = {"agents.predictor"}  # acts at random whatever it learns; its errors are under test_predictor
 FRESH = range(10, 15)  # what `--seeds +5` is here
 
@@ -77,15 +77,15 @@ def test_five_fresh_seeds_could_see_every_learner_fall_back_to_a_uniform_policy(
         assert sees < scores.mean() - chance.mean(), f"{task}/{entrant}"
 
 
-def test_the_suite_takes_two_cores_less_than_eight_minutes() -> None:
+def test_the_suite_takes_two_cores_a_quarter_of_an_hour() -> None:
     assert sum(costs(REFERENCE / "ci").values()) / 2 < 60 * MINUTES
 
 
-def test_each_entrant_is_in_one_share_and_a_share_takes_two_minutes() -> None:
+def test_each_entrant_is_in_one_share_and_a_share_takes_two_and_a_half_minutes() -> None:
     cost = costs(REFERENCE / "ci")
     found = shares(cost, PROCESSOR_SECONDS)
     assert sorted(name for share in found for name in share) == sorted(load_suite("ci").entrants)
-    assert all(sum(cost[name] for name in share) / 2 <= 120 for share in found)
+    assert all(sum(cost[name] for name in share) / 2 <= 150 for share in found)
     assert len(found) == len(shares(dict(reversed(cost.items())), PROCESSOR_SECONDS))
 
 
