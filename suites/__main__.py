@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from suites.spec import Suite, TrialSpec
 
 ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Declare, run and resume suites."
@@ -35,12 +36,10 @@ Retries = Annotated[int, typer.Option(help="Attempts in a row that may end witho
 @app.command("list")
 def list_() -> None:
     """The shipped suites, each with its title and its size."""
-    from suites.spec import shipped_suites
+    from suites.listing import lines
 
-    for path in shipped_suites():
-        suite = _load(str(path))
-        trials = suite.trials()
-        typer.echo(f"{suite.name:<28}{len(trials):>5} trials  {suite.title}")
+    for line in _or_faults(lines):
+        typer.echo(f"{line.name:<28}{line.trials:>5} trials  {line.title}")
 
 
 @app.command()
@@ -143,10 +142,17 @@ def schema() -> None:
 
 
 def _load(name: str) -> Suite:
-    from suites.spec import SuiteError, load_suite
+    from suites.spec import load_suite
+
+    return _or_faults(lambda: load_suite(name))
+
+
+def _or_faults(read: Callable[[], T]) -> T:
+    """What is read of suite files, or all their faults and the end."""
+    from suites.faults import SuiteError
 
     try:
-        return load_suite(name)
+        return read()
     except SuiteError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
