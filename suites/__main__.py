@@ -161,11 +161,14 @@ def _or_faults(read: Callable[[], T]) -> T:
 def _trials(
     name: str, tasks: Sequence[str] | None, entrants: Sequence[str] | None, seeds: str | None, device: str
 ) -> tuple[Suite, list[TrialSpec]]:
-    suite = _load(name)
+    from suites.selection import asked_seeds
+
+    loaded = suite = _load(name)
     try:
-        if seeds and seeds.startswith("+"):
-            suite = _with_fresh_seeds(suite, seeds)
-        wanted = None if not seeds or seeds.startswith("+") else _seed_list(seeds)
+        suite, wanted = asked_seeds(suite, seeds)
+        if suite is not loaded:
+            told = "`python -m analysis gate` compares them, tables leave them out"
+            typer.echo(f"fresh seeds from {suite.seeds[0]} on: {told}", err=True)
         trials = suite.trials(tasks or None, entrants or None, wanted, device)
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -176,34 +179,20 @@ def _trials(
     return suite, trials
 
 
-def _with_fresh_seeds(suite: Suite, text: str) -> Suite:
-    """The suite with as many seeds as ``+5`` says, all beyond its own: trials that its records know nothing of."""
-    if not text[1:].isdigit() or not 0 < int(text[1:]) <= 1000:
-        raise ValueError(f"--seeds: expected a number of fresh seeds like +5, found {text!r}")
-    first = max(suite.seeds) + 1
-    typer.echo(f"fresh seeds from {first} on: `python -m analysis gate` compares them, tables leave them out", err=True)
-    return suite.model_copy(update={"seeds": tuple(range(first, first + int(text[1:])))})
+def _refuse_what_cannot_run(trials: list[TrialSpec], results: Path) -> None:
+    from suites.runner.preflight import problems
 
-
-def _seed_list(text: str) -> list[int]:
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.strip().isdigit() or (last and not last.strip().isdigit()):
-            raise ValueError(f"--seeds: expected numbers like 0,2 or 0-4, found {text!r}")
-        seeds.extend(range(int(first), int(last or first) + 1))
-    return seeds
+    if faults := problems(trials, results):
+        typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
+        raise typer.Exit(2)
 
 
 def _on_ray(
     trials: list[TrialSpec], results: Path, arguments: list[str], address: str, workers: int, gpus: float
 ) -> int:
-    from suites.runner.preflight import problems
     from suites.runner.ray_workers import run_on_ray
 
-    if faults := problems(trials, results):
-        typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
-        raise typer.Exit(2)
+    _refuse_what_cannot_run(trials, results)
     try:
         return run_on_ray(trials, results, arguments, address=address, workers=workers, gpus=gpus)
     except ImportError:
@@ -223,12 +212,9 @@ def _sweep(
     wait_for_others: bool,
 ) -> None:
     from suites.runner.display import display
-    from suites.runner.preflight import problems
     from suites.runner.sweep import Settings, Sweep
 
-    if faults := problems(trials, results):
-        typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
-        raise typer.Exit(2)
+    _refuse_what_cannot_run(trials, results)
     settings = Settings(
         results=results,
         workers=workers,
