@@ -13,6 +13,7 @@ Deviations
   Rewards and ends are the suite's where granted. With ``members`` above 1 each imagined step takes one at random.
 * A rollout that has ended, or whose state is not finite, goes on no more; its rows are left out of the mean.
 * A time limit bootstraps. DQN's gradient is cut at norm 10, and its loss is Huber's, as in stable-baselines3.
+* An input that never varied in the data has no say in the model until it does: its weights are 0.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ Deviations
   (The code draws once, in units of a column's mean where that is positive.)
 * The executed action is recorded, noise included. (The code records the action before the noise.)
 * Biases begin at zero. (The code draws them like weights.)
+* An input that never varied in the data has no say in the model until it does: its weights are 0, and no noise is
+  added to it.
 """
 
 from __future__ import annotations

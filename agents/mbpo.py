@@ -19,6 +19,7 @@ Deviations
 * An imagined state that is not finite is dropped.
 * When rollouts become longer the buffer grows and its rows keep their age. (The code forgets which was the oldest.)
 * The order of an update's steps and other details of the parts: `soft_actor_critic`, `ensemble`.
+* An input that never varied in the data has no say in the model until it does: its weights are 0.
 
 A save does not hold the imagined rows but what each training's rollouts were made of; `load` makes them again.
 """

@@ -20,6 +20,7 @@ Deviations
 * Imagined states and learned rewards are kept to the range of real ones, states as far again beyond it on either side:
   in a hundred steps a network that left its data grows without bound, and one such return outweighs all others.
 * The networks' weights go on from one iteration to the next. (The code draws them anew in every fifth.)
+* An input that never varied in the data has no say in the model until it does: its weights are 0.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ Deviations
   a TD-k loss of its own, and the temperature 1. The expanded value is soft in both: every imagined action adds
   minus alpha times its log-probability.
 * Details of the learners: `deterministic_actor_critic`, `soft_actor_critic`.
+* An input that never varied in the data has no say in the model until it does: its weights are 0.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ Deviations
 * A Discrete action is a one-hot vector, and CEM moves the probabilities of each step's actions.
 * A candidate one of whose particles diverges is a worst one. (The code counts such a particle as a cost of 1e6.)
 * The other planners, and a limit on a cost that the suite grants, are options.
+* An input that never varied in the data has no say in the model until it does: its weights are 0.
 """
 
 from __future__ import annotations

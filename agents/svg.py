@@ -25,6 +25,7 @@ Deviations
   temperature has the actor's learning rate (code: 5e-4) and a constant target entropy.
 * Of Heess et al.: the value is the critics' of SAC, where they have a network of V; the policy's noise is drawn anew
   instead of inferred, so no importance weights are needed; SVG(inf) follows imagined instead of recorded episodes.
+* An input that never varied in the data has no say in the model until it does: its weights are 0.
 """
 
 from __future__ import annotations

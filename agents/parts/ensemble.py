@@ -122,9 +122,10 @@ class Ensemble:
         An input that never varied has no say until it does: its weights are 0.
         """
         inputs, targets, _ = self._raw(data)
+        constant = never_varied(inputs)
         for networks in (self.networks, self.ends and self.ends.networks):
             if networks:
-                networks.weights[0][:, never_varied(inputs)] = 0.0
+                networks.weights[0][:, constant] = 0.0
         self.inputs, self._folded = Normaliser.fit(inputs), None
         if self.config.normalise_targets:
             self.targets = Normaliser.fit(targets)
