@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from results import record
 from suites.runner import checkpoint
+from suites.runner.header import differences
 
 KILLS = 50
 HEADER = {"kind": "header", "schema": 1, "suite": "s", "task": "t", "entrant": "e", "seed": 0, "protocol_hash": "ab12"}
@@ -234,3 +235,11 @@ def test_a_checkpoint_is_whole_whenever_its_writer_dies(tmp_path: Path) -> None:
     assert len(seen) == KILLS
     checkpoint.clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_differs_between_two_settings_is_named_by_its_place() -> None:
+    before = {"budget": 5, "config": {"rollouts": 8, "hidden": [64, 64], "old": 1}}
+    now = {"budget": 5, "config": {"rollouts": 4, "hidden": [64], "new": None}}
+    told = ["config.rollouts: 8 -> 4", "config.hidden: [64, 64] -> [64]", "config.old: 1 -> None"]
+    assert differences(before, now) == told
+    assert differences(before, before) == []

@@ -180,9 +180,10 @@ def test_a_trial_goes_on_only_under_the_conditions_that_it_was_begun_under(tmp_p
     supervisor.send_signal(signal.SIGINT)
     assert supervisor.wait() == 130
     suite_of(tmp_path, 1, 2500, UNIFORM)
-    code, said = run(command("run", suite, results, "--retries", "0"))
-    assert code == 1
-    assert "budget: 2000 -> 2500" in said
+    code, said = run(command("run", suite, results))
+    assert code == 2
+    assert f"the interrupted trial in {work_folders(results)[0]} was begun under other settings" in said
+    assert "\n    budget: 2000 -> 2500\n" in said
     suite_of(tmp_path, 1, 2000, UNIFORM)
     assert run(command("run", suite, results))[0] == 0
     suite_of(tmp_path, 1, 2500, UNIFORM)

@@ -51,10 +51,23 @@ def refuse_other_trial(before: dict[str, Any], now: dict[str, Any], work: Path) 
         ValueError: naming what differs.
     """
     fields = ("env", "agent", "budget", "action_repeat", "asked", "config", "known", "protocol_hash")
-    changed = [f"{name}: {before[name]!r} -> {now[name]!r}" for name in fields if before[name] != now[name]]
-    if changed:
-        raise ValueError(
-            "the trial was begun under other conditions:\n  "
-            + "\n  ".join(changed)
-            + f"\nRestore them, give the entrant another name, or remove {work} to begin anew."
-        )
+    if changed := differences({name: before[name] for name in fields}, {name: now[name] for name in fields}):
+        raise ValueError(other_trial("the trial was begun under other conditions", changed, work))
+
+
+def differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """What differs between two values as JSON has them, a line for each place: ``config.rollouts: 8 -> 4``."""
+    if before == now:
+        return []
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [f"{name}: {before} -> {now}"]
+    found: list[str] = []
+    for key in dict.fromkeys([*now, *before]):
+        found += differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    return found
+
+
+def other_trial(what: str, changed: list[str], remove: Path) -> str:
+    """The text of such an error: what differs, and the remedies."""
+    lines = "\n    ".join(changed)
+    return f"{what}:\n    {lines}\n    Restore them, give the entrant or task another name, or remove {remove}."

@@ -16,6 +16,8 @@ import numpy as np
 from results import record
 from suites import envs
 from suites.modules import read_module
+from suites.runner import checkpoint
+from suites.runner.header import differences, other_trial
 from suites.spec import TrialSpec
 
 
@@ -84,23 +86,27 @@ def _not_granted(trial: TrialSpec) -> list[str]:
 
 
 def _other_conditions(trials: Sequence[TrialSpec], results: Path) -> list[str]:
-    """A record that was made under other settings than the suite file has now is not one of this suite's trials."""
+    """A record, or a save, that was made under other settings than the suite file has now is of another trial."""
     found = []
     for trial in trials:
         path = record.record_path(results, trial.suite, trial.task, trial.entrant, trial.seed)
-        if not path.exists():
+        saved = checkpoint.newest(record.work_folder(path))
+        if path.exists():
+            first, made, remove = _first_line(path), f"{path} was made", path
+        elif saved is not None:
+            remove = record.work_folder(path)
+            first, made = saved.record().split(b"\n", 1)[0], f"the interrupted trial in {remove} was begun"
+        else:
             continue
-        with path.open("rb") as file:
-            before = json.loads(file.readline()).get("asked", {})
-        now = record.asked(trial.model_dump(mode="json"))
-        changed = [f"{name}: {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
-        if changed:
-            found.append(
-                f"{path} was made under other settings than the suite has now:\n    "
-                + "\n    ".join(changed)
-                + "\n    Restore them, give the entrant or task another name, or remove the record."
-            )
+        before = json.loads(first).get("asked", {})
+        if changed := differences(before, record.asked(trial.model_dump(mode="json"))):
+            found.append(other_trial(f"{made} under other settings than the suite has now", changed, remove))
     return found
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline()
 
 
 @contextlib.contextmanager
