@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from results import record
 from suites.runner import checkpoint
-from suites.runner.header import differences
+from suites.runner.header import differences, refuse_other_trial
 
 KILLS = 50
 HEADER = {"kind": "header", "schema": 1, "suite": "s", "task": "t", "entrant": "e", "seed": 0, "protocol_hash": "ab12"}
@@ -243,3 +243,13 @@ def test_what_differs_between_two_settings_is_named_by_its_place() -> None:
     told = ["config.rollouts: 8 -> 4", "config.hidden: [64, 64] -> [64]", "config.old: 1 -> None"]
     assert differences(before, now) == told
     assert differences(before, before) == []
+
+
+def test_a_save_is_resumed_only_by_the_trial_that_wrote_it(tmp_path: Path) -> None:
+    """Also where the suite asks for the same: an agent's default may have changed."""
+    fields = ("env", "agent", "budget", "action_repeat", "asked", "known", "protocol_hash")
+    before = dict.fromkeys(fields, 1) | {"config": {"rollouts": 8}, "commit": "a"}
+    refuse_other_trial(before, before | {"commit": "b"}, tmp_path)
+    with pytest.raises(ValueError, match=r"config\.rollouts: 8 -> 4") as refused:
+        refuse_other_trial(before, before | {"config": {"rollouts": 4}}, tmp_path)
+    assert f"remove {tmp_path}" in str(refused.value)

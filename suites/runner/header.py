@@ -52,7 +52,7 @@ def refuse_other_trial(before: dict[str, Any], now: dict[str, Any], work: Path) 
     """
     fields = ("env", "agent", "budget", "action_repeat", "asked", "config", "known", "protocol_hash")
     if changed := differences({name: before[name] for name in fields}, {name: now[name] for name in fields}):
-        raise ValueError(other_trial("the trial was begun under other conditions", changed, work))
+        raise ValueError(refusal("the trial was begun under other conditions", changed, work))
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:
@@ -67,7 +67,7 @@ def differences(before: Any, now: Any, name: str = "") -> list[str]:
     return found
 
 
-def other_trial(what: str, changed: list[str], remove: Path) -> str:
-    """The text of such an error: what differs, and the remedies."""
+def refusal(what: str, changed: list[str], remove: Path) -> str:
+    """What the user is told of a record or a save that is of another trial: what differs, and the remedies."""
     lines = "\n    ".join(changed)
     return f"{what}:\n    {lines}\n    Restore them, give the entrant or task another name, or remove {remove}."

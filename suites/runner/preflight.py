@@ -17,7 +17,7 @@ from results import record
 from suites import envs
 from suites.modules import read_module
 from suites.runner import checkpoint
-from suites.runner.header import differences, other_trial
+from suites.runner.header import differences, refusal
 from suites.spec import TrialSpec
 
 
@@ -100,7 +100,7 @@ def _other_conditions(trials: Sequence[TrialSpec], results: Path) -> list[str]:
             continue
         before = json.loads(first).get("asked", {})
         if changed := differences(before, record.asked(trial.model_dump(mode="json"))):
-            found.append(other_trial(f"{made} under other settings than the suite has now", changed, remove))
+            found.append(refusal(f"{made} under other settings than the suite has now", changed, remove))
     return found
 
 
