@@ -22,3 +22,11 @@ def plain_arithmetic() -> Iterator[None]:
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def nothing_walked() -> None:
+    """The counts of `tests.walking.Walk` begin anew."""
+    from tests.walking import Walk
+
+    Walk.taken, Walk.asked = 0, []

@@ -1,21 +1,16 @@
-"""Our soft actor-critic and DDPG: hand-worked targets, stable-baselines3's weights, autograd's gradients, probes."""
+"""Our soft actor-critic and DDPG: hand-worked targets, autograd's gradients, probes, resuming."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from math import log, pi, tanh
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
-from stable_baselines3 import SAC as TheirSAC
-from stable_baselines3.common.logger import Logger
-from torch import Tensor
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,62 +18,7 @@ from agents.parts import saving
 from agents.parts.actor_critic_networks import PIECE, Adam, Bounds, Networks
 from agents.parts.deterministic_actor_critic import DDPG, DDPGConfig
 from agents.parts.soft_actor_critic import SAC, SACConfig, squash, squash_slope
-
-LOW, HIGH = torch.tensor([-0.3, -2.0]), torch.tensor([0.7, 1.0])  # no bound's mirror image
-STEVE = DDPGConfig(
-    hidden=(16, 16, 16),
-    normalise=False,
-    tau=0.0,
-    critics=4,
-    one_critic_per_row=True,
-    target_actor=False,
-    saturation=0.001,
-    exploration="occasional",
-    noise=0.05,
-)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def sac(seed: int = 0, obs_size: int = 3, **config: Any) -> SAC:
-    return SAC(obs_size, LOW, HIGH, SACConfig(**{"hidden": (16, 8), **config}), seeded(seed))
-
-
-def ddpg(seed: int = 0, config: DDPGConfig | None = None) -> DDPG:
-    return DDPG(3, LOW, HIGH, config or DDPGConfig(hidden=(16, 8)), seeded(seed))
-
-
-def batch(seed: int = 1, rows: int = 12) -> dict[str, Tensor]:
-    generator = seeded(seed)
-    return {
-        "obs": torch.randn(rows, 3, generator=generator),
-        "action": LOW + torch.rand(rows, 2, generator=generator) * (HIGH - LOW),
-        "reward": torch.randn(rows, generator=generator),
-        "next_obs": torch.randn(rows, 3, generator=generator),
-        "terminated": torch.rand(rows, generator=generator) < 0.3,
-    }
-
-
-def set_noise(part: SAC, noise: Tensor | Iterator[Tensor]) -> None:
-    part._noise = (lambda count: noise) if isinstance(noise, Tensor) else lambda count: next(noise)  # type: ignore
-
-
-def linear_sac() -> SAC:
-    """One observation, one action in [-1, 3]; the policy is N(0, 1) before its tanh, and the critics are lines."""
-    part = SAC(1, torch.tensor([-1.0]), torch.tensor([3.0]), SACConfig(hidden=(), gamma=0.9, temperature=0.5), seeded())
-    part.actor.vector.zero_()
-    set_lines(part.target_critics, [2.0, 3.0, 1.0], [1.0, 0.0, 10.0])  # 2 s + 3 a + 1 and s + 10, a in [-1, 1]
-    return part
-
-
-def set_lines(networks: Networks, *lines: list[float]) -> None:
-    """Slopes and then the intercept of each network without hidden layers."""
-    for i, line in enumerate(lines):
-        networks.weights[0].detach()[i] = torch.tensor(line[:-1])[:, None]
-        networks.biases[0].detach()[i] = line[-1]
-
+from tests.actor_critics import HIGH, LOW, STEVE, batch, ddpg, linear_sac, sac, seeded, set_noise
 
 # Targets and log-probabilities
 
@@ -105,23 +45,6 @@ def test_targets_are_those_worked_out_by_hand():
     rows["discount"] = torch.tensor([0.5, 0.5, 0.25, 0.0])
     expected = [1.0 + 0.5 * values[0], 1.0, 1.0 + 0.25 * values[2], -2.0]
     assert part.targets(rows).tolist() == pytest.approx(expected, rel=1e-6)
-
-
-def test_targets_of_the_deterministic_policy_are_those_worked_out_by_hand():
-    config = DDPGConfig(hidden=(), gamma=0.9, critics=2, exploration="actions")
-    part = DDPG(1, torch.tensor([-1.0]), torch.tensor([3.0]), config, seeded())
-    set_lines(part.target_actor, [0.5, 0.0])
-    set_lines(part.actor, [9.0, 9.0])  # must not matter
-    set_lines(part.target_critics, [2.0, 3.0, 1.0], [1.0, 0.0, 10.0])
-    rows = {
-        "next_obs": torch.tensor([[4.0], [4.0]]),
-        "reward": torch.tensor([1.0, 1.0]),
-        "terminated": torch.tensor([False, True]),
-    }
-    value = (2 * 4 + 3 * tanh(2.0) + 1 + 4 + 10) / 2
-    assert part.targets(rows).tolist() == pytest.approx([1.0 + 0.9 * value, 1.0], rel=1e-6)
-    without = DDPG(1, torch.tensor([-1.0]), torch.tensor([3.0]), STEVE, seeded())
-    assert without.target_actor is without.actor
 
 
 def tanh_gaussian(head: Tensor) -> TransformedDistribution:
@@ -237,108 +160,6 @@ def test_adam_is_torchs():
     torch.testing.assert_close(mine, theirs)
 
 
-# Against stable-baselines3
-
-
-class Nowhere(gym.Env[Any, Any]):
-    observation_space = Box(-np.inf, np.inf, (3,), np.float32)
-    action_space = Box(LOW.numpy(), HIGH.numpy(), dtype=np.float32)
-
-
-def their_sac(rows: dict[str, Tensor], **settings: Any) -> TheirSAC:
-    """Theirs, of our sizes, with a buffer that always gives ``rows``; its actions are kept in [-1, 1]."""
-    model = TheirSAC(
-        "MlpPolicy",
-        Nowhere(),
-        seed=0,
-        device="cpu",
-        buffer_size=len(rows["reward"]),
-        policy_kwargs={"net_arch": [16, 8]},
-        **settings,
-    )
-    model.set_logger(Logger(None, []))
-    model.actor.action_dist.epsilon = 0.0  # ours is exact
-    for i in range(len(rows["reward"])):
-        row = {name: tensor[i].numpy() for name, tensor in rows.items()}
-        action = model.policy.scale_action(row["action"])
-        model.replay_buffer.add(row["obs"], row["next_obs"], action, row["reward"], row["terminated"], [{}])
-    found = model.replay_buffer._get_samples(np.arange(len(rows["reward"])))
-    model.replay_buffer.sample = lambda *_, **__: found
-    return model
-
-
-def their_vectors(model: TheirSAC) -> dict[str, Tensor]:
-    """Their actor, critics and target critics in the order of our vectors."""
-
-    def vector(networks: list[list[torch.nn.Linear]]) -> Tensor:
-        layers = list(zip(*networks, strict=True))
-        parts = [
-            part
-            for layer in layers
-            for part in (torch.stack([x.weight.T for x in layer]), torch.stack([x.bias for x in layer]))
-        ]
-        return torch.cat([part.detach().reshape(-1) for part in parts])
-
-    def linears(network: Any) -> list[torch.nn.Linear]:
-        return [layer for layer in network if isinstance(layer, torch.nn.Linear)]
-
-    actor = model.actor
-    head = torch.nn.Linear(actor.mu.in_features, 2 * actor.mu.out_features)
-    head.weight.data = torch.cat([actor.mu.weight, actor.log_std.weight]).detach()
-    head.bias.data = torch.cat([actor.mu.bias, actor.log_std.bias]).detach()
-    return {
-        "actor": vector([[*linears(actor.latent_pi), head]]),
-        "critics": vector([linears(q) for q in model.critic.q_networks]),
-        "targets": vector([linears(q) for q in model.critic_target.q_networks]),
-    }
-
-
-@pytest.mark.parametrize("settings", [{}, {"ent_coef": 0.2}], ids=["automatic", "fixed"])
-def test_twenty_updates_leave_the_weights_that_stable_baselines3_has(
-    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-):
-    rows = batch(rows=64)
-    model = their_sac(rows, learning_rate=1e-3, gamma=0.9, tau=0.05, **settings)
-    fixed = {"temperature": 0.2, "automatic": False} if settings else {}
-    mine = sac(learning_rate=1e-3, gamma=0.9, tau=0.05, **fixed)
-    start = their_vectors(model)
-    for network, name in ((mine.actor, "actor"), (mine.critics, "critics"), (mine.target_critics, "targets")):
-        network.vector.copy_(start[name])
-
-    drawn = torch.randn(20, 2, 64, 2, generator=seeded(5))  # for each update, of the actions at obs and at next_obs
-    set_noise(mine, iter([noise for pair in drawn for noise in pair.flip(0)]))
-    theirs = iter([noise for pair in drawn for noise in pair])
-    monkeypatch.setattr(Normal, "rsample", lambda self, shape=(): self.loc + self.scale * next(theirs))
-    losses: list[dict[str, float]] = []
-    for _ in range(20):
-        found = mine.update(rows)
-        model.train(1, 64)
-        losses.append({name: value.item() for name, value in found.items()})
-        logged = model.logger.name_to_value
-        assert losses[-1]["critic"] == pytest.approx(logged["train/critic_loss"], abs=1e-5)
-        assert losses[-1]["actor"] == pytest.approx(logged["train/actor_loss"], abs=1e-5)
-        assert losses[-1]["alpha"] == pytest.approx(logged["train/ent_coef"], abs=1e-6)
-        if not settings:
-            assert losses[-1]["temperature"] == pytest.approx(logged["train/ent_coef_loss"], abs=1e-5)
-    assert losses[-1]["critic"] < losses[0]["critic"]
-    end = their_vectors(model)
-    for network, name in ((mine.actor, "actor"), (mine.critics, "critics"), (mine.target_critics, "targets")):
-        torch.testing.assert_close(network.vector, end[name], rtol=0.0, atol=1e-5)
-        assert (network.vector - start[name]).abs().max() > 5e-3  # so that agreement means something
-
-
-def test_first_weights_lie_within_the_bounds_of_their_kind_and_follow_from_the_seed():
-    fan_in = Networks(2, [9, 100, 4], seeded())
-    assert 0.32 < fan_in.weights[0].abs().max() <= 1 / 3
-    assert 0.32 < fan_in.biases[0].abs().max() <= 1 / 3
-    assert fan_in.biases[1].abs().max() <= 0.1
-    glorot = Networks(2, [9, 100, 4], seeded(), initial="glorot")
-    assert 0.22 < glorot.weights[0].abs().max() <= (6 / 109) ** 0.5
-    assert not glorot.biases[0].any()
-    assert torch.equal(fan_in.vector, Networks(2, [9, 100, 4], seeded()).vector)
-    assert not torch.equal(fan_in.weights[1][0], fan_in.weights[1][1])
-
-
 # Temperature and targets
 
 
@@ -447,84 +268,6 @@ def test_rows_worked_in_pieces_give_what_they_give_at_once():
     torch.testing.assert_close(networks.infer(x), networks(x))
 
 
-# Options of the deterministic kind
-
-
-def test_gaussian_exploration_spreads_actions_by_the_share_of_half_ranges_that_is_declared():
-    part = ddpg(config=DDPGConfig(exploration="actions", noise=0.05))
-    obs = torch.zeros(40_000, 3)
-    apart = part.act(obs, True, seeded()) - part.act(obs, False)
-    torch.testing.assert_close(apart.std(0), 0.05 * (HIGH - LOW) / 2, rtol=0.02, atol=0.0)
-    assert apart.mean(0).abs().max() < 1e-3
-
-
-def test_occasional_exploration_disturbs_dimensions_by_the_chance_that_is_declared():
-    part = ddpg(config=STEVE)
-    obs = torch.zeros(40_000, 3)
-    apart = part.bounds.inward(part.act(obs, True, seeded())).atanh() - part.bounds.inward(part.act(obs, False)).atanh()
-    disturbed = apart[apart.abs() > 1e-4]
-    assert disturbed.numel() / apart.numel() == pytest.approx(0.05, abs=0.005)
-    assert disturbed.std().item() == pytest.approx(1.0, abs=0.03)
-
-
-def test_each_row_teaches_one_critic_where_that_is_asked_for():
-    part, rows = ddpg(config=STEVE), batch()
-    before = part.critics.biases[-1].detach().clone()
-    found = part.update_critics(rows["obs"][:1], rows["action"][:1], torch.tensor([50.0]))
-    assert (part.critics.biases[-1] != before).sum() == 1
-    assert found["critic"].item() == pytest.approx(0.5 * 50.0**2, rel=0.2)  # once, not four times
-    for _ in range(20):
-        part.update_critics(rows["obs"][:1], rows["action"][:1], torch.tensor([50.0]))
-    assert (part.critics.biases[-1] != before).all()
-
-
-def test_a_copy_of_targets_is_made_only_when_it_is_asked_for_where_tau_is_zero():
-    part = ddpg(config=STEVE)
-    before = part.target_critics.vector.clone()
-    part.update(batch())
-    assert torch.equal(part.target_critics.vector, before)
-    part.follow_targets(1.0)
-    assert torch.equal(part.target_critics.vector, part.critics.vector)
-
-
-def test_saturated_actions_cost_the_actor_what_is_declared():
-    plain, dear = ddpg(config=DDPGConfig()), ddpg(config=DDPGConfig(saturation=0.5))
-    obs = batch()["obs"]
-    square = plain.actor(obs)[0].square().mean()
-    torch.testing.assert_close(dear.actor_loss(obs), plain.actor_loss(obs) + 0.5 * square)
-    q = plain.critic(obs, plain.action(obs))
-    torch.testing.assert_close(plain.actor_loss(obs), -q.mean())
-
-
-@pytest.mark.parametrize(("noise", "power"), [(0.001, -1), (1.9, 1)])
-def test_noise_in_parameters_shrinks_where_actions_move_farther_than_declared_and_else_grows(noise: float, power: int):
-    part, obs = ddpg(config=DDPGConfig(hidden=(16, 16), noise=noise)), batch()["obs"]
-    part.adaptation[0] = 0.1
-    part._perturb(obs)
-    apart = part.bounds.inward(part.act(obs, True)) - part.bounds.inward(part.act(obs, False))
-    assert part.adaptation[1].item() == pytest.approx(apart.square().mean().sqrt().item(), rel=1e-4)
-    moved = part.perturbed.vector != part.actor.vector
-    assert moved.sum() == sum(x.numel() for x in (*part.actor.weights, *part.actor.biases))  # no gain, no shift
-    for _ in range(48):
-        part._perturb(obs)
-    assert part.adaptation[0].item() == pytest.approx(0.1)
-    part._perturb(obs)
-    assert part.adaptation.tolist() == pytest.approx([0.1 * 1.01**power, 0.0, 0.0])
-
-
-def test_normalised_networks_say_how_to_differentiate_them():
-    networks = Networks(1, [3, 4, 1], seeded(), normalise=True)
-    out = networks.forward(torch.ones(2, 3))
-    with pytest.raises(NotImplementedError, match="differentiate"):
-        networks.backward(out, torch.ones(1, 2, 1))
-    hidden = networks.forward(torch.randn(50, 3, generator=seeded(1)))[1]
-    assert (hidden >= 0).all()
-    networks.shifts[0].detach().fill_(100.0)  # so that ReLU cuts nothing
-    hidden = networks.forward(torch.randn(50, 3, generator=seeded(1)))[1]
-    torch.testing.assert_close(hidden.mean(-1), torch.full((1, 50), 100.0))
-    torch.testing.assert_close(hidden.std(-1, correction=0), torch.ones(1, 50), rtol=1e-2, atol=1e-2)
-
-
 # Probes
 
 
@@ -616,7 +359,9 @@ def test_an_update_looks_at_no_value(make: Callable[[], Any]):
             rows["reward"].sum().item()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device here: only one can replay an update as a CUDA graph"
+)
 def test_an_update_replayed_as_a_cuda_graph_is_the_update():
     def fresh() -> SAC:
         generator = torch.Generator("cuda").manual_seed(0)
