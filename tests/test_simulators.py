@@ -20,7 +20,7 @@ from agents.protocol import BudgetSpent
 from suites.runner.gate import Gate
 from suites.runner.simulators import Recipe, SimulatorError
 from tests import unruly
-from tests.test_gate import through_a_checkpoint
+from tests.walking import through_a_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 UNRULY = Recipe("tests.unruly", {})
