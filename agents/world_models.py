@@ -56,7 +56,7 @@ class Config:
     """The defaults are those of the released code for CarRacing; `PUBLISHED` holds those for other families."""
 
     # Recording
-    random_policy: Literal["cauchy", "brownian", "held", "uniform"] = "cauchy"  # code; brownian is ctallec's
+    random_policy: Literal["cauchy", "brownian", "held", "held_long", "uniform"] = "cauchy"  # code; brownian: ctallec's
     random_steps: int = 10_000_000  # steps; 10,000 episodes of 1,000. In a dream-trained agent: the whole budget
     recorders: int = 1  # environments stepped together meanwhile
     # V

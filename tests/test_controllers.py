@@ -159,7 +159,7 @@ def test_games_that_wait_get_some_action(space, family):
 
 
 @each_space
-@pytest.mark.parametrize("name", ["uniform", "held", "brownian", "cauchy"])
+@pytest.mark.parametrize("name", ["uniform", "held", "held_long", "brownian", "cauchy"])
 def test_random_policies_stay_in_the_space_and_go_on_from_their_state(name, space, family, tmp_path):
     if name == "brownian" and isinstance(space, Discrete):
         with pytest.raises(ValueError, match="brownian: expected a Box, found Discrete"):
@@ -177,7 +177,7 @@ def test_random_policies_stay_in_the_space_and_go_on_from_their_state(name, spac
 
 
 def test_a_random_policy_is_a_known_one_in_a_space_that_it_can_fill():
-    with pytest.raises(ValueError, match="uniform, held, brownian, cauchy; found 'white'"):
+    with pytest.raises(ValueError, match="uniform, held, held_long, brownian, cauchy; found 'white'"):
         collecting.policy("white", CAR)
     with pytest.raises(ValueError, match="or a bounded Box, found Box"):
         collecting.policy("uniform", Box(-np.inf, np.inf, (2,)))
@@ -206,6 +206,17 @@ def test_held_actions_last_1_to_10_steps_each_as_likely():
     assert total == pytest.approx(30_000 / 5.5, rel=0.03)
     assert sum((count - total / 10) ** 2 / (total / 10) for count in lengths.values()) < 27.9  # chi², 9: 1 in 1,000
     assert np.abs(np.corrcoef(played[starts][:-1], played[starts][1:])[0, 1]) < 0.05
+
+
+def test_long_held_actions_last_1_to_63_steps_each_octave_as_likely():
+    held, drawn = collecting.policy("held_long", PENDULUM), rng()
+    held.reset(drawn)
+    played = np.array([held.act(drawn)[0] for _ in range(60_000)])
+    lengths = np.diff(np.flatnonzero(np.diff(played, prepend=np.inf)))
+    assert (lengths.min(), lengths.max()) == (1, 63)
+    octaves = np.bincount(np.log2(lengths).astype(int), minlength=6)  # 1, 2-3, 4-7, 8-15, 16-31, 32-63
+    total = octaves.sum()
+    assert ((octaves - total / 6) ** 2 / (total / 6)).sum() < 20.5  # chi², 5: 1 in 1,000
 
 
 def test_an_episode_begins_with_a_new_held_action():

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from agents.parts.controllers import ActionMap, Controller
 
 HELD = 10  # steps for which one action is held at most; hardmaru/WorldModelsExperiments
+HELD_LONG = 64  # steps; ours: as many as from the middle of Take Cover to a wall
 DT = 1 / 50  # seconds, a step of the Brownian motion; ctallec/world-models
 SEEN = 32  # features of the random controllers: as many as CarRacing's z has
 SCALE = 0.01  # greatest scale of the random controllers' parameters; hardmaru/WorldModelsExperiments
@@ -35,8 +36,14 @@ class Collector(Protocol):
 
 
 def policy(name: str, space: gym.Space[Any], family: str = "") -> Collector:
-    """The random policy called ``name``: "uniform", "held", "brownian" or "cauchy", for one environment."""
-    kinds: dict[str, Any] = {"uniform": Uniform, "held": Held, "brownian": Brownian, "cauchy": Cauchy}
+    """The random policy called ``name`` ("uniform", "held", "held_long", "brownian", "cauchy") for one environment."""
+    kinds: dict[str, Any] = {
+        "uniform": Uniform,
+        "held": Held,
+        "held_long": HeldLong,
+        "brownian": Brownian,
+        "cauchy": Cauchy,
+    }
     if name not in kinds:
         raise ValueError(f"expected a random policy of {', '.join(kinds)}; found {name!r}")
     if not isinstance(space, Discrete) and not (isinstance(space, Box) and space.is_bounded("both")):
@@ -91,9 +98,13 @@ class Held:
 
     def act(self, rng: np.random.Generator) -> Any:
         if self.left == 0:
-            self.action, self.left = uniform(self.space, rng), int(rng.integers(1, HELD + 1))
+            self.action, self.left = uniform(self.space, rng), self.duration(rng)
         self.left -= 1
         return self.action if isinstance(self.action, int) else self.action.copy()
+
+    @staticmethod
+    def duration(rng: np.random.Generator) -> int:
+        return int(rng.integers(1, HELD + 1))
 
     def state(self) -> dict[str, Any]:
         array = isinstance(self.action, np.ndarray)
@@ -103,6 +114,18 @@ class Held:
         action = state["action"]
         self.action = action.numpy().copy() if isinstance(action, torch.Tensor) else action
         self.left = state["left"]
+
+
+class HeldLong(Held):
+    """A uniform action, held for 1 to 63 steps: the whole part of 64^U, so that each octave is as likely (ours).
+
+    Long walks are met as well as quick turns, as in temporally-extended exploration (Dabney et al. 2021,
+    arXiv 2006.01782). A model that has seen no long walk can be talked into anything at the end of one.
+    """
+
+    @staticmethod
+    def duration(rng: np.random.Generator) -> int:
+        return int(HELD_LONG ** rng.random())
 
 
 class Brownian:
