@@ -44,6 +44,7 @@ class Case:
     known: tuple[str, ...] = ()
     save_every: int = 5
     learns: bool = True
+    draws: bool = True  # whether its seed is of any consequence to the agent itself
 
     @property
     def name(self) -> str:
@@ -171,6 +172,10 @@ def uniform(world: str) -> Case:
     return Case(agent="baselines.uniform", world=world, learns=False)
 
 
+def scripted(world: str, *script: list[Any]) -> Case:
+    return Case(agent="baselines.scripted", world=world, config={"script": list(script)}, learns=False, draws=False)
+
+
 CASES = [
     dyna_q("maze"),
     dyna_q("changing-maze", bonus=0.001),
@@ -231,4 +236,6 @@ CASES = [
     uniform("breakout"),
     uniform("carracing"),
     uniform("take-cover"),
+    scripted("pendulum", [[2.0], 3], [[-0.5], 4]),
+    scripted("take-cover", [2, 5], [0, 10], [2, 5]),
 ]

@@ -23,7 +23,10 @@ from tests.planted import Bug, planted
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results"
 MINUTES = 16.0  # of the whole suite with five seeds, on two cores of the slower kind of machine
-NO_SCORES = {"agents.predictor"}  # acts at random whatever it learns; its errors are under test_predictor
+NO_SCORES = {
+    "agents.predictor",  # acts at random whatever it learns; its errors are under test_predictor
+    "baselines.scripted",  # learns nothing, acts as it is told; under test_scripted
+}
 FRESH = range(10, 15)  # what `--seeds +5` is here
 
 

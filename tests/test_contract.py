@@ -109,7 +109,7 @@ def test_evaluation_leaves_no_trace_in_the_agent(reference: Reference, server: S
 def test_the_seed_decides_what_a_trial_becomes(reference: Reference, server: Server, tmp_path: Path) -> None:
     case = reference.case
     ended = server.run(case.trial(seed=1), tmp_path)
-    assert differing(ended.found["digests"], reference.digests) != []
+    assert (differing(ended.found["digests"], reference.digests) != []) == case.draws
     if WORLDS[case.world].telling:
         assert [*played(rows_of(tmp_path, case, seed=1))] != [*played(reference.rows)]
 
