@@ -6,11 +6,15 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
 from results import record
 from suites.runner import checkpoint
+from suites.runner.display import display
+from suites.runner.sweep import Settings, Sweep
 from tests.supervised import ROOT, command, environment, kill, lasting, run, start, wait_for, workers_of
 
 STEP = 0.002  # seconds; slow enough to be met at work
@@ -125,6 +129,19 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     assert supervisor.wait() == 130
     assert time.monotonic() - began < 1
     assert workers_of(results) == []
+
+
+def test_an_interrupt_waits_for_no_lock(tmp_path: Path) -> None:
+    sweep = Sweep([], Settings(results=tmp_path, workers=1), display())
+    with subprocess.Popen(["sleep", "60"]) as process:
+        sweep.running = [SimpleNamespace(process=process)]  # type: ignore[list-item]
+        twice = Thread(target=lambda: [sweep._on_signal(signal.SIGINT, None) for _ in range(2)], daemon=True)
+        with process._waitpid_lock:  # type: ignore[attr-defined]  # as when a signal comes while poll() is at work
+            twice.start()
+            twice.join(10)
+            assert not twice.is_alive()
+        process.kill()
+    assert sweep.at_once
 
 
 # -- a supervisor that is killed -----------------------------------------------------------------------------------

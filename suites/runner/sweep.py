@@ -65,6 +65,7 @@ class Sweep:
         self.failed: list[Job] = []
         self.elsewhere: set[str] = set()  # names of trials that another worker holds
         self.signal: int | None = None
+        self.at_once = False  # asked twice: wait for no trial to save
         self.disk_full = False
 
     def run(self) -> int:
@@ -213,9 +214,8 @@ class Sweep:
     # -- stopping --------------------------------------------------------------------------------------------------
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.signal is not None:  # asked twice: at once
-            self._kill_all()
-        self.signal = number
+        """Only take note: what is interrupted here may hold the lock that waiting for a process needs."""
+        self.at_once, self.signal = self.signal is not None, number
 
     def _stop_all(self) -> None:
         if self.running:
@@ -224,7 +224,8 @@ class Sweep:
             assert job.process is not None
             job.process.terminate()
         deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline and any(job.process and job.process.poll() is None for job in self.running):
+        saving = [job.process for job in self.running if job.process]
+        while not self.at_once and time.monotonic() < deadline and any(one.poll() is None for one in saving):
             time.sleep(0.02)
 
     def _kill_all(self) -> None:
