@@ -26,13 +26,14 @@ def images(recording: Recording, rows: np.ndarray, device: str) -> Float[Tensor,
 @torch.inference_mode()
 def encode(vae: VAE, recording: Recording, device: str, tell: Callable[[int], Any]) -> None:
     """What V makes of every frame; M is trained on nothing else. ``tell`` is told of each frame reached."""
-    chunks = []
+    # Into room made beforehand: small tensors kept between large ones that come and go cost gigabytes of memory.
+    found = [torch.empty(recording.count, vae.latent) for _ in range(2)]
     for start in range(0, recording.count, CHUNK):
         tell(start)
         rows = np.arange(start, min(start + CHUNK, recording.count))
-        mean, logvar = vae.encode(images(recording, rows, device))
-        chunks.append((mean.cpu(), logvar.cpu()))
-    recording.mean, recording.logvar = (torch.cat(part) for part in zip(*chunks, strict=True))
+        for whole, part in zip(found, vae.encode(images(recording, rows, device)), strict=True):
+            whole[start : start + CHUNK] = part
+    recording.mean, recording.logvar = found
 
 
 def memory_losses(
