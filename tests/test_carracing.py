@@ -7,7 +7,7 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,23 @@ def test_resets_keep_only_the_few_kilobytes_that_box2d_keeps() -> None:
     gc.collect()
     grown = (psutil.Process().memory_info().rss - before) / 100
     assert grown < 10_000, f"{grown:.0f} bytes per reset"
+
+
+def drive(game: gym.Env[Any, Any], seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Frames of a walk, one at a time."""
+    act = brownian(seed)
+    yield game.reset(seed=seed)[0]
+    for step in range(60):
+        yield game.step(act(step))[0]
+
+
+def test_games_that_share_their_canvases_leave_each_other_alone() -> None:
+    kinds: list[dict[str, Any]] = [NATIVE, {"size": 96, "crop_hud": True}, NATIVE]  # with and without indicators
+    alone = [list(drive(carracing.make(**kind), seed)) for seed, kind in enumerate(kinds)]
+    games = [drive(carracing.make(**kind), seed) for seed, kind in enumerate(kinds)]
+    for frames in zip(*alone, *games, strict=True):  # a step of each, then the next one of each
+        for expected, found in zip(frames[: len(kinds)], frames[len(kinds) :], strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_another_user_of_pygame_may_quit_it() -> None:

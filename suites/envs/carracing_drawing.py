@@ -23,22 +23,12 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 from pygame import gfxdraw
 
-WIDTH, HEIGHT, SIDE = stock.WINDOW_W, stock.WINDOW_H, stock.STATE_W
-PANEL = HEIGHT // 8  # rows under the indicators: the last eighth of the picture, the first before it is turned
+from suites.envs.carracing_canvases import CANVASES, HEIGHT, PANEL, SIDE, WIDTH, rows
+
 HIGHEST_BAR = 3.9  # an indicator of this value just stays inside the panel
 MARGIN = 2  # pixels that an anti-aliased edge may reach beyond its corners, rounded up
 
 Corners = NDArray[np.float64]  # [2 (x, y), 4 (corners), polygons]
-
-
-def surface(width: int, height: int) -> pygame.Surface:
-    """A picture whose pixels lie in memory as blue, green, red, unused: pygame's own default, made certain."""
-    return pygame.Surface((width, height), 0, 32, (0xFF0000, 0xFF00, 0xFF, 0))
-
-
-def rows(picture: pygame.Surface) -> NDArray[np.uint32]:
-    """The pixels row by row, shared with the picture; to be dropped before pygame may write to it again."""
-    return pygame.surfarray.pixels2d(picture).T
 
 
 def default_font() -> pygame.font.Font:
@@ -151,13 +141,6 @@ class FastCarRacing(stock.CarRacing):
         self.panel = panel
         self.drawing = True
         self.grass = grass_patches()
-        self.canvas = surface(WIDTH, HEIGHT)
-        self.landscape = self.canvas.subsurface((0, PANEL, WIDTH, HEIGHT - PANEL))
-        self.panel_canvas = surface(WIDTH, HEIGHT)
-        self.dashboard = self.panel_canvas.subsurface((0, HEIGHT - PANEL, WIDTH, PANEL))
-        self.upside_down = surface(SIDE, HEIGHT - PANEL)
-        self.narrow = surface(SIDE, HEIGHT)
-        self.small = surface(SIDE, SIDE)
         self.font = default_font()
         self.outline: CarOutline | None = None
 
@@ -197,21 +180,22 @@ class FastCarRacing(stock.CarRacing):
         self._draw_landscape(camera)
         if self.outline is None:
             self.outline = CarOutline(car)
-        self.outline.draw(self.canvas, car, camera)
-        pygame.transform.smoothscale(self.landscape, self.upside_down.get_size(), self.upside_down)
-        rows(self.narrow)[: HEIGHT - PANEL] = rows(self.upside_down)[::-1]
+        canvases, narrow = CANVASES, CANVASES.narrow[self.panel]
+        self.outline.draw(canvases.whole, car, camera)
+        pygame.transform.smoothscale(canvases.landscape, canvases.upside_down.get_size(), canvases.upside_down)
+        rows(narrow)[: HEIGHT - PANEL] = rows(canvases.upside_down)[::-1]
         if self.panel:
             self._draw_panel()
-        pygame.transform.smoothscale(self.narrow, (SIDE, SIDE), self.small)
-        pixels = rows(self.small).view(np.uint8).reshape(SIDE, SIDE, 4)
+        pygame.transform.smoothscale(narrow, (SIDE, SIDE), canvases.small)
+        pixels = rows(canvases.small).view(np.uint8).reshape(SIDE, SIDE, 4)
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), np.uint8)
 
     def _draw_landscape(self, camera: Camera) -> None:
-        canvas, background = self.canvas, self.bg_color.tolist()
+        canvas, landscape, background = CANVASES.whole, CANVASES.landscape, self.bg_color.tolist()
         if camera.sees_only_the_field():
-            rows(self.landscape).fill(canvas.map_rgb(background))
+            rows(landscape).fill(canvas.map_rgb(background))
         else:
-            rows(self.landscape).fill(0)
+            rows(landscape).fill(0)
             corners = stock.PLAYFIELD * np.array([[1, 1, -1, -1], [1, -1, -1, 1]])
             field = np.array(camera.project(*corners)).T.tolist()
             gfxdraw.aapolygon(canvas, field, background)
@@ -236,11 +220,12 @@ class FastCarRacing(stock.CarRacing):
         return bool(max(speed, *(0.01 * wheel.omega for wheel in car.wheels)) > HIGHEST_BAR)
 
     def _draw_panel(self) -> None:
-        self.surf: Any = self.panel_canvas
+        self.surf: Any = CANVASES.indicators
         self._render_indicators(WIDTH, HEIGHT)  # type: ignore[no-untyped-call]
         text = self._write(f"{self.shown_reward:04.0f}")
-        self.panel_canvas.blit(text, text.get_rect(center=(60, HEIGHT - HEIGHT * 2.5 / 40.0)))
-        self.narrow.blit(pygame.transform.smoothscale(self.dashboard, (SIDE, PANEL)), (0, HEIGHT - PANEL))
+        self.surf.blit(text, text.get_rect(center=(60, HEIGHT - HEIGHT * 2.5 / 40.0)))
+        small = pygame.transform.smoothscale(CANVASES.dashboard, (SIDE, PANEL))
+        CANVASES.narrow[True].blit(small, (0, HEIGHT - PANEL))
 
     def _write(self, words: str) -> pygame.Surface:
         try:

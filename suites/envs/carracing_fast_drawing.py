@@ -17,7 +17,8 @@ from gymnasium.envs.box2d import car_racing as stock
 from numpy.typing import NDArray
 
 from suites.envs.carracing import Frames
-from suites.envs.carracing_drawing import HEIGHT, PANEL, SIDE, WIDTH, Camera, Corners, FastCarRacing, rows
+from suites.envs.carracing_canvases import CANVASES, HEIGHT, PANEL, SIDE, WIDTH, rows
+from suites.envs.carracing_drawing import Camera, Corners, FastCarRacing
 
 PATCH = 32  # texels along a square of grass
 TEXELS = 40 * PATCH  # along the playfield
@@ -197,8 +198,8 @@ class TexturedCarRacing(FastCarRacing):
     def _indicators(self) -> Picture:
         """The lowest rows of the picture, [12, 96, 4], with the exact picture's pixels."""
         self._draw_panel()
-        pygame.transform.smoothscale(self.narrow, (SIDE, SIDE), self.small)
-        pixels = rows(self.small)[SHOWN:].view(np.uint8).reshape(SIDE - SHOWN, SIDE, 4)
+        pygame.transform.smoothscale(CANVASES.narrow[True], (SIDE, SIDE), CANVASES.small)
+        pixels = rows(CANVASES.small)[SHOWN:].view(np.uint8).reshape(SIDE - SHOWN, SIDE, 4)
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), np.uint8)
 
 
