@@ -60,6 +60,9 @@ def _fields(row: Row, task: TaskFacts, header: Mapping[str, Any]) -> Iterator[st
     here = _env_id(header)
     if _spelling(row.env) != _spelling(here):
         yield f"environment: {row.env} there; {here} here"
+    trained = str(header["protocol"].get("card", {}).get("env_id") or here)
+    if trained != here:
+        yield f"trained in: {row.env} there; {trained} here"
     if row.budget is None:
         yield f"budget: not stated there; {task.length} here"
     else:
@@ -88,7 +91,8 @@ def _in_unit(unit: str, task: TaskFacts, header: Mapping[str, Any]) -> float | N
 
 
 def _card(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    card = header["protocol"].get("card", {})
+    """Of the environment whose scores count; an agent may be trained in another one."""
+    card = header["protocol"].get("evaluated_in") or header["protocol"].get("card", {})
     return card if isinstance(card, Mapping) else {}
 
 

@@ -286,6 +286,20 @@ def test_protocol_fields_that_differ_are_printed() -> None:
     assert "their note: mean of the evaluations in the 10k steps before the budget" in shown
 
 
+def test_scores_belong_to_the_environment_that_they_were_measured_in() -> None:
+    """Who is trained in a near environment and evaluated in the exact one is held against the exact one's numbers."""
+    row, near, exact = replace(SEEDS, budget=100_000), {"env_id": "Near-v1", "frame_skip": 9}, {"env_id": SEEDS.env}
+    task = results({"a": GOOD}, budget=100_000).tasks["task"]
+    header = {"env": "near", "protocol": {"card": near, "evaluated_in": exact}}
+    assert comparable.refusal(row, task, "final", header) is None
+    shown = comparable.differing(row, task, header)
+    assert f"trained in: {row.env} there; Near-v1 here" in shown
+    assert not [field for field in shown if field.startswith(("environment", "budget"))]
+    trained_there = {"env": "near", "protocol": {"card": near}}
+    assert "the task task is Near-v1" in str(comparable.refusal(row, task, "final", trained_there))
+    assert not [f for f in comparable.differing(row, task, trained_there) if f.startswith("trained")]
+
+
 def test_frames_steps_and_decisions_are_one_budget() -> None:
     header = {"env": "atari", "protocol": {"card": {"env_id": "BreakoutNoFrameskip-v4", "frame_skip": 4}}}
     task = results({"a": GOOD}, budget=100_000).tasks["task"]
