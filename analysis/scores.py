@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 FEWEST_SEEDS = 3  # below it no interval: with 2 seeds the 95 % t interval is 9 standard deviations to either side
+LATE = 0.05  # of the way to the next mark, by which an evaluation may be late
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +89,13 @@ def at_marks(steps: ArrayLike, values: ArrayLike, at: ArrayLike) -> Array:
     """A curve read at the marks: the last value measured since the mark before, itself excluded.
 
     An agent evaluated a little before a mark is read at it, so a value is carried forward, but never across a
-    mark: where nothing was measured between two marks there is no value (NaN), not an old one.
+    mark: where nothing was measured between two marks there is no value (NaN), not an old one. Who steps several
+    environments at once, or acts in rollouts, is evaluated a few steps late: up to `LATE` of the way to the next mark
+    (mark 0 excepted) that is still the mark before.
     """
-    step = np.asarray(steps, dtype=np.float64)
-    value = np.asarray(values, dtype=np.float64)
     at = np.asarray(at, dtype=np.float64)
+    step = _due(np.asarray(steps, dtype=np.float64), at)
+    value = np.asarray(values, dtype=np.float64)
     last = np.searchsorted(step, at, side="right") - 1  # the last measurement at or before each mark
     before = np.concatenate(([-np.inf], at[:-1]))
     read = np.full(at.shape, np.nan)
@@ -100,6 +103,15 @@ def at_marks(steps: ArrayLike, values: ArrayLike, at: ArrayLike) -> Array:
     fresh[fresh] = step[last[fresh]] > before[fresh]
     read[fresh] = value[last[fresh]]
     return read
+
+
+def _due(step: Array, at: Array) -> Array:
+    """Measurements that came a little late, put back to their mark."""
+    mark = np.searchsorted(at, step, side="right") - 1
+    inside = (mark >= 1) & (mark < at.size - 1)
+    mark = np.where(inside, mark, 0)
+    near = inside & (step - at[mark] <= LATE * (np.append(at[1:], np.inf)[mark] - at[mark]))
+    return np.where(near, at[mark], step)
 
 
 def steps_to_threshold(

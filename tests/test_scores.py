@@ -62,6 +62,15 @@ def test_a_value_is_carried_forward_to_the_next_mark_and_never_across_it() -> No
     np.testing.assert_array_equal(read, [1, NAN, 2, 3, NAN])
 
 
+def test_an_evaluation_that_was_a_little_late_counts_at_the_mark_that_it_was_due_at() -> None:
+    at = [0, 1_000, 2_000, 3_000, 3_400]
+    # 50 of 1,000 steps late is a twentieth, 51 is more; 20 of the last 400 is a twentieth; at 0 there is no lateness
+    assert scores.at_marks([0, 1_050, 2_033, 3_020, 3_400], [1, 2, 3, 4, 5], at).tolist() == [1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(scores.at_marks([0, 1_051, 3_021], [1, 2, 3], at), [1, NAN, 2, NAN, 3])
+    np.testing.assert_array_equal(scores.at_marks([3], [7], at), [NAN, 7, NAN, NAN, NAN])
+    assert scores.at_marks([], [], [0, 10]).size == 2
+
+
 def test_of_two_values_between_two_marks_the_last_counts() -> None:
     assert scores.at_marks([10, 10], [5, 6], [10]).tolist() == [6]  # the final evaluation, at the budget's mark
 
