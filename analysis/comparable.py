@@ -60,8 +60,7 @@ def _fields(row: Row, task: TaskFacts, header: Mapping[str, Any]) -> Iterator[st
     here = _env_id(header)
     if _spelling(row.env) != _spelling(here):
         yield f"environment: {row.env} there; {here} here"
-    trained = str(header["protocol"].get("card", {}).get("env_id") or here)
-    if trained != here:
+    if (trained := str(_mapping(header["protocol"].get("card")).get("env_id") or here)) != here:
         yield f"trained in: {row.env} there; {trained} here"
     if row.budget is None:
         yield f"budget: not stated there; {task.length} here"
@@ -92,7 +91,11 @@ def _in_unit(unit: str, task: TaskFacts, header: Mapping[str, Any]) -> float | N
 
 def _card(header: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of the environment whose scores count; an agent may be trained in another one."""
-    card = header["protocol"].get("evaluated_in") or header["protocol"].get("card", {})
+    protocol = header["protocol"]
+    return _mapping(protocol.get("evaluated_in")) or _mapping(protocol.get("card"))
+
+
+def _mapping(card: Any) -> Mapping[str, Any]:
     return card if isinstance(card, Mapping) else {}
 
 

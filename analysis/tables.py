@@ -146,9 +146,9 @@ def _columns(row: Sequence[Cell]) -> Iterator[Column]:
             (task.name, "steps to", bound),
             [_time(cell) for cell in row],
             lambda cell: -cell.median_time if cell.times and cell.median_time is not None else None,
-            "steps to a bound: the first evaluation mark at which it is reached (an evaluation late by a twentieth of "
-            "the interval still counts for its mark), median over seeds (how many of them reached it); with > before "
-            "the budget: fewer than half did.",
+            "steps to a bound: the first evaluation mark at which it is reached (an evaluation late by up to a "
+            "twentieth of the interval still counts for its mark), median over seeds (how many of them reached it); "
+            "with > before the budget: fewer than half did.",
         )
     if task.curve == "cumulative":
         yield _column(

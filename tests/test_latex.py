@@ -85,7 +85,7 @@ def test_letters_that_latex_lacks_are_named_in_the_first_line(tmp_path: Path) ->
 
 def test_the_tables_compile(shelf: Path, tmp_path: Path) -> None:
     if not shutil.which("pdflatex"):
-        pytest.skip("no pdflatex here: apt-get install texlive-latex-base (the tables are tested above, but for this)")
+        pytest.skip("whether LaTeX takes the tables needs pdflatex: apt-get install texlive-latex-base")
     page = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + latex(read(shelf)) + r"\end{document}"
     (tmp_path / "page.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]

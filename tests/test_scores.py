@@ -68,7 +68,7 @@ def test_an_evaluation_that_was_a_little_late_counts_at_the_mark_that_it_was_due
     assert scores.at_marks([0, 1_050, 2_033, 3_020, 3_400], [1, 2, 3, 4, 5], at).tolist() == [1, 2, 3, 4, 5]
     np.testing.assert_array_equal(scores.at_marks([0, 1_051, 3_021], [1, 2, 3], at), [1, NAN, 2, NAN, 3])
     np.testing.assert_array_equal(scores.at_marks([3], [7], at), [NAN, 7, NAN, NAN, NAN])
-    assert scores.at_marks([], [], [0, 10]).size == 2
+    np.testing.assert_array_equal(scores.at_marks([], [], [0, 10]), [NAN, NAN])
 
 
 def test_of_two_values_between_two_marks_the_last_counts() -> None:

@@ -240,7 +240,7 @@ def full_disk(tmp_path: Path, suite: Path, free: int) -> tuple[str, str]:
         check=False,
     )
     if ended.returncode == 99 or "unshare" in ended.stderr:
-        pytest.skip(f"no file system of its own may be mounted here: {ended.stderr.strip()}")
+        pytest.skip(f"a full disk needs the right to mount one (root, user namespaces): {ended.stderr.strip()}")
     first, second = ended.stdout.split("then room was made\n")
     assert "Traceback" not in ended.stderr
     return first, second

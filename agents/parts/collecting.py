@@ -120,8 +120,8 @@ class HeldLong(Held):
     """A uniform action, held for 1 to 63 steps: the whole part of 64^U, so that each octave is as likely (ours).
 
     Long walks are met as well as quick turns, as in temporally-extended exploration (Dabney et al. 2021,
-    arXiv 2006.01782). Of 100 episodes of Take Cover 78 reach a wall in place of 32, and 16 % of the steps are at one in
-    place of 3 %: a model that has seen little of it can be talked into anything there.
+    arXiv 2006.01782). So Take Cover's walls are reached: a model that has seen little of them can be talked into
+    anything there.
     """
 
     @staticmethod

@@ -22,7 +22,7 @@ def rows(picture: pygame.Surface) -> NDArray[np.uint32]:
 class Canvases:
     """What a frame is painted on, each time from the ground up: shared by all games of a process.
 
-    With pictures of its own for each of 16 games, more than stays in a core's cache, a step takes a third longer.
+    With pictures of its own for each of 16 games, more than stays in a core's cache, a step takes 1.4 times as long.
     Games in several threads are nothing for pygame in any case: its polygons are drawn in buffers that all share.
     """
 
