@@ -43,7 +43,6 @@ from agents.parts.branched import Columns, Rows, branch, mixed_batches, rollout_
 from agents.parts.captured import Captured
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
-from agents.parts.processor import settle
 from agents.parts.soft_actor_critic import SAC, SACConfig
 from agents.parts.spaces import bounded_actions, observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report, WorldModel
@@ -342,5 +341,4 @@ def make(problem: Problem, seed: int, **config: Any) -> MBPO:
         )
     if not 0.0 <= settings.real_ratio <= 1.0:
         raise ValueError(f"expected a real_ratio from 0 to 1, found {settings.real_ratio}")
-    settle()
     return MBPO(problem, seed, settings, task)

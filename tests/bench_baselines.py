@@ -13,13 +13,13 @@ from statistics import median
 from typing import Any
 
 import gymnasium as gym
-import torch
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.protocol import Problem
 from baselines import ppo, sac
+from suites.runner.processor import settle
 from tests.in_process import train
 
 ENV = "Hopper-v5"
@@ -82,7 +82,7 @@ def compare(name: str, ours: Callable[[], float], plain: Callable[[], float], st
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     for num_envs in (1, 8):
         config = {**PPO_SETTINGS, "n_envs": num_envs, "n_steps": PPO_SETTINGS["n_steps"] // num_envs}
         compare(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from agents.parts.dream import Dreaming
 from agents.parts.mdn_rnn import MDNRNN
+from suites.runner.processor import settle
 
 CAR = {"latent": 32, "actions": 3, "hidden": 256}
 TAKE_COVER = {"latent": 64, "actions": 1, "hidden": 512, "done": True}
@@ -127,7 +128,7 @@ def beside_torch(generator: torch.Generator) -> None:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     generator = torch.Generator().manual_seed(0)
     dream_steps(generator)
     training(generator)

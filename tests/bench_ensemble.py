@@ -23,6 +23,7 @@ import torch
 
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.particles import Particles
+from suites.runner.processor import settle
 
 OBS, ACT, COUNT = 17, 6, 25_000
 CONFIG = EnsembleConfig()
@@ -75,7 +76,7 @@ def data(generator: torch.Generator) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     generator = torch.Generator().manual_seed(0)
     ensemble = Ensemble(OBS, ACT, CONFIG, generator, reward=True, termination=False)
     transitions = data(generator)

@@ -11,6 +11,7 @@ import torch
 
 from agents.parts.controllers import Controller
 from agents.parts.evolution import Evolution
+from suites.runner.processor import settle
 
 POPULATION = 64
 GENERATIONS = 12  # timed; the covariance is decomposed every third of them
@@ -114,7 +115,7 @@ def controllers() -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    settle()
     costs()
     samplings()
     controllers()

@@ -19,12 +19,11 @@ from collections.abc import Callable
 from statistics import mean, median
 from typing import Any
 
-import torch
-
 from agents.mbpo import MBPO, make
 from agents.protocol import BudgetSpent, Problem
 from suites.envs import mujoco
 from suites.runner.gate import Gate
+from suites.runner.processor import settle
 from tests import bench_sac_part
 
 ENV = "InvertedPendulum-v5"
@@ -96,7 +95,7 @@ def live_through() -> tuple[dict[str, list[float]], float, MBPO]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     seconds, whole, agent = live_through()
     first, *others = seconds["fit_model"]
     rollouts = mean(seconds["imagine"])

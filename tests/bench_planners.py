@@ -22,6 +22,7 @@ from gymnasium.spaces import Box
 from agents import pets
 from agents.protocol import Problem
 from suites.envs import mujoco
+from suites.runner.processor import settle
 
 OBS, ACT, MEMBERS, HIDDEN, LAYERS = 4, 1, 5, 200, 4
 CANDIDATES, HORIZON, ITERATIONS, PARTICLES = 350, 15, 5, 20
@@ -83,7 +84,7 @@ def plan() -> Callable[[], object]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     sides = {"batched": batched(), "in pieces": pieces(), "plan": plan()}
     for run in sides.values():
         run()

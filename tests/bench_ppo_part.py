@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.parts.ppo import PPO as Ours
 from agents.parts.ppo import PPOConfig
+from suites.runner.processor import settle
 
 ROUNDS, TARGET = 5, 1.3
 CASES = {  # observations, actions, steps, environments, config
@@ -83,7 +84,7 @@ def seconds(call: Callable[[], Any], times: int = 1) -> float:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     for title, (obs, actions, steps, envs, given) in CASES.items():
         ours, theirs, data = pair(obs, actions, steps, envs, given)
         last, times = data["obs"][-1], []

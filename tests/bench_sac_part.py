@@ -19,6 +19,7 @@ from stable_baselines3 import SAC as TheirSAC
 from stable_baselines3.common.logger import Logger
 
 from agents.parts.soft_actor_critic import SAC, SACConfig
+from suites.runner.processor import settle
 
 OBS, ACT, BATCH, HIDDEN = 17, 6, 256, 256
 ROUNDS, UPDATES = 31, 10  # rounds of every side in turn; updates in each
@@ -98,7 +99,7 @@ def theirs() -> Callable[[int], None]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     floor, update, train = products(), ours(), theirs()
 
     def repeat(run: Callable[[], object]) -> Callable[[], None]:

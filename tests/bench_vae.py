@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from agents.parts import vae
 from agents.parts.vae import VAE
+from suites.runner.processor import settle
 
 ROUNDS, LATENT = 7, 32
 _ENCODER = ((3, 32, 31), (32, 64, 14), (64, 128, 6), (128, 256, 2))  # channels in, out, side of the output
@@ -109,7 +110,7 @@ def quietly(encode: Callable[[Tensor], object], images: Tensor) -> object:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     square = torch.randn(1024, 1024)
     names = contestants()
     spent: dict[str, list[float]] = {name: [] for name in names}  # CPU seconds an image

@@ -25,6 +25,7 @@ from agents.parts.recording import Recording
 from agents.parts.vae import VAE
 from suites import envs
 from suites.runner.gate import Gate
+from suites.runner.processor import settle
 
 REFERENCE = 85e9  # operations a second of the machine on which the older implementation was timed
 OLDER = {"V, images/s": 125.0, "M, sequences/s": 6.1, "rollouts, steps/s": 43.2}
@@ -135,7 +136,7 @@ def rollouts(rate: float, env: str, bar: float) -> None:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    settle()
     rate = product_rate()
     print(f"matrix products: {rate / 1e9:.0f} GFLOP/s on one core")
     dreams(rate)

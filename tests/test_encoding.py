@@ -17,6 +17,7 @@ ENCODING = """
 import numpy as np, psutil, torch
 from agents.parts.latent_training import CHUNK, encode
 from agents.parts.recording import Recording
+from suites.runner.processor import settle
 
 class Stub:
     latent = 64
@@ -26,6 +27,7 @@ class Stub:
             between = torch.empty(len(images) * numbers).fill_(1.0)
         return torch.zeros(len(images), 64), torch.zeros(len(images), 64)
 
+settle()  # as in a trial
 recording = Recording(None, (64, 64, 3), 1)
 recording.frames = lambda rows: np.ones((len(rows), 64, 64, 3), np.uint8)
 recording.count = 60 * CHUNK

@@ -36,9 +36,12 @@ def problem_of(spec: TrialSpec, env: gym.Env[Any, Any], workspace: Path | None) 
 
 
 def agent_module(name: str) -> ModuleType:
+    """The module that holds an agent; if it computes with torch, this process is made ready for that."""
     module = importlib.import_module(name)
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
+    if "torch" in sys.modules:
+        from suites.runner.processor import settle
+
+        settle()
     return module
 
 
