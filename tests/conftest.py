@@ -18,7 +18,7 @@ install_import_hook(["agents"], "beartype.beartype")
 
 @pytest.fixture(autouse=True)
 def plain_arithmetic() -> Iterator[None]:
-    """An agent may have its process take tiny numbers for 0; the next test's numbers are not its business."""
+    """A trial has its process take tiny numbers for 0; the next test's numbers are not its business."""
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)

@@ -65,7 +65,7 @@ def test_an_episode_is_the_same_in_a_new_process_which_prints_nothing_and_leaves
 
 @pytest.mark.skipif(
     not sys.platform.startswith("linux") or shutil.which("setpriv") is None,
-    reason="only Linux, by setpriv of util-linux, can end an engine whose player was killed",
+    reason="that a killed player takes its engine along needs Linux and setpriv: apt-get install util-linux",
 )
 def test_a_killed_player_leaves_no_engine_and_no_shared_memory():
     code = (
