@@ -192,6 +192,28 @@ def test_a_uniformly_random_player_scores_as_published(env):
     assert 50 <= np.std(returns) <= 160
 
 
+def test_a_hit_that_does_not_kill_reddens_the_screen_if_asked_and_changes_nothing_else(env):
+    reddened = take_cover.make(flashes=True)
+
+    def game(env):  # one with a hit: a stretch of redness, and the health that is left
+        rng, over, red, health = np.random.default_rng(4), False, [], []
+        obs, _ = env.reset(seed=4)
+        while not over:
+            red.append(obs[..., 0].mean() - obs[..., 1].mean())
+            health.append(env._game.get_state().game_variables[0])
+            obs, _, terminated, truncated, _ = env.step(int(rng.integers(3)))
+            over = terminated or truncated
+        return np.array(red), np.array(health)
+
+    (plain, health), (shown, same) = game(env), game(reddened)
+    reddened.close()
+    np.testing.assert_array_equal(health, same)
+    hit = int(np.flatnonzero(np.diff(health) < 0)[0]) + 1
+    np.testing.assert_array_equal(plain[:hit], shown[:hit])
+    assert plain.max() < 20
+    assert shown[hit] > 100
+
+
 @pytest.mark.parametrize("option", ["size", "stack", "time_limit", "frame_skip"])
 def test_an_option_below_one_is_refused_by_name(option):
     with pytest.raises(ValueError, match=option):

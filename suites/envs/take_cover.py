@@ -39,7 +39,7 @@ class TakeCover(gym.Env[NDArray[np.uint8], np.int64]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 35}
 
-    def __init__(self, *, size: int, grey: bool, stack: int, time_limit: int, frame_skip: int) -> None:
+    def __init__(self, *, size: int, grey: bool, stack: int, time_limit: int, frame_skip: int, flashes: bool) -> None:
         import cv2
         import vizdoom
 
@@ -52,7 +52,7 @@ class TakeCover(gym.Env[NDArray[np.uint8], np.int64]):
         self.action_space = gym.spaces.Discrete(len(BUTTONS))
         self._frames: deque[NDArray[np.uint8]] = deque(maxlen=stack)
         self._steps, self._over = 0, True
-        self._game = _engine(vizdoom, grey=grey)
+        self._game = _engine(vizdoom, grey=grey, flashes=flashes)
         self._screen: NDArray[np.uint8] = np.zeros((120, 160) if grey else (120, 160, 3), np.uint8)
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
@@ -98,7 +98,7 @@ class TakeCover(gym.Env[NDArray[np.uint8], np.int64]):
         return np.concatenate(self._frames, axis=-1)
 
 
-def _engine(vizdoom: Any, *, grey: bool) -> Any:
+def _engine(vizdoom: Any, *, grey: bool, flashes: bool) -> Any:
     """Start an engine without window and sound, that leaves no file behind."""
     game = vizdoom.DoomGame()
     game.load_config(str(Path(vizdoom.scenarios_path) / "take_cover.cfg"))
@@ -106,6 +106,7 @@ def _engine(vizdoom: Any, *, grey: bool) -> Any:
     game.set_sound_enabled(False)
     game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
     game.set_screen_format(vizdoom.ScreenFormat.GRAY8 if grey else vizdoom.ScreenFormat.RGB24)
+    game.set_render_screen_flashes(flashes)
     game.set_seed(0)  # the first game is played by nobody; each reset begins a new one
     game.set_doom_config_path(os.devnull)  # where the engine would read and leave settings of its own
     with tempfile.TemporaryDirectory(prefix="take_cover-", ignore_cleanup_errors=True) as folder:
@@ -131,11 +132,18 @@ def _forget_shared_memory(arguments: list[str]) -> None:
 
 
 def card(
-    *, size: int = 64, grey: bool = False, stack: int = 1, time_limit: int = 2100, frame_skip: int = 1
+    *,
+    size: int = 64,
+    grey: bool = False,
+    stack: int = 1,
+    time_limit: int = 2100,
+    frame_skip: int = 1,
+    flashes: bool = False,
 ) -> dict[str, Any]:
+    shape, red = [size, size, stack if grey else 3 * stack], ", reddened by hits" if flashes else ""
     return {
         "env_id": "VizdoomTakeCover-v1",
-        "observation": f"uint8 {[size, size, stack if grey else 3 * stack]}, rows 0-99 of 160x120, area-resized",
+        "observation": f"uint8 {shape}, rows 0-99 of 160x120, area-resized{red}",
         "action": "discrete: left, stay, right",
         "reward": "1 per tic, the tic of death included",
         "wrappers": ["crop", "resize", "frame stack", "time limit"],
@@ -158,8 +166,9 @@ def make(
     stack: int = 1,  # frames, 1 for none
     time_limit: int = 2100,  # steps; the published cap is in tics, so 2100 // frame_skip of them
     frame_skip: int = 1,  # tics per step
+    flashes: bool = False,  # a hit reddens the screen for a while, as it always did before VizDoom 1.1.3; 1.3.2's: not
 ) -> TakeCover:
     for option, value in (("size", size), ("stack", stack), ("time_limit", time_limit), ("frame_skip", frame_skip)):
         if value < 1:
             raise ValueError(f"{option}: expected 1 or more; found {value}")
-    return TakeCover(size=size, grey=grey, stack=stack, time_limit=time_limit, frame_skip=frame_skip)
+    return TakeCover(size=size, grey=grey, stack=stack, time_limit=time_limit, frame_skip=frame_skip, flashes=flashes)
