@@ -3,6 +3,10 @@
 The scenario is the one of the World Models paper (arXiv 1803.10122), whose environment, gym-doom's DoomTakeCover-v0,
 is gone. Its protocol is put on VizDoom's own scenario here: three actions, the lowest sixth of the screen cut off,
 64x64 pixels, an end after 2,100 tics. What still differs is told in ``card``.
+
+gym-doom played a copy of the level of its own at doom_skill 5, in an engine that always reddened the screen at a hit
+(VizDoom can leave that away since 1.1.3, and its scenario does today: `flashes`). On VizDoom's level a uniform player
+survives 75 ± 32 tics at skill 5 (100 episodes) and 219 ± 99 at the shipped 4, against 210 ± 108 published: so 4 it is.
 """
 
 from __future__ import annotations
