@@ -138,6 +138,8 @@ class Entrant(Declared):
     """Functions of the environment that this entrant is given; printed beside its score."""
     tasks: SomeOnce[Name] | None = None
     """The tasks that it meets, if not all."""
+    seeds: HowManySeeds | None = None
+    """How many, or which, if not as many as the suite says."""
 
 
 class Claim(Declared):

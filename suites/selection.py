@@ -17,8 +17,9 @@ def asked_seeds(suite: Suite, text: str | None) -> tuple[Suite, list[int] | None
         return suite, _numbers(text) if text else None
     if not text[1:].isdigit() or not 0 < int(text[1:]) <= MOST:
         raise ValueError(f"--seeds: expected a number of fresh seeds like +5, found {text!r}")
-    first = max(suite.seeds) + 1
-    return suite.model_copy(update={"seeds": tuple(range(first, first + int(text[1:])))}), None
+    first = max(suite.all_seeds) + 1
+    entrants = {name: entrant.model_copy(update={"seeds": None}) for name, entrant in suite.entrants.items()}
+    return suite.model_copy(update={"seeds": tuple(range(first, first + int(text[1:]))), "entrants": entrants}), None
 
 
 def _numbers(text: str) -> list[int]:

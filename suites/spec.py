@@ -17,6 +17,7 @@ from suites.declaration import (
     Entrant,
     Evaluate,
     Finite,
+    HowManySeeds,
     Known,
     Metric,
     ModulePath,
@@ -74,6 +75,16 @@ class Suite(SuiteFile):
     path: Path
     seeds: Seeds
 
+    def seeds_of(self, entrant: str) -> Seeds:
+        """Its own, or the suite's."""
+        own = self.entrants[entrant].seeds
+        return self.seeds if own is None else numbered(own)
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """Those that any entrant has, ascending."""
+        return sorted({seed for entrant in self.entrants for seed in self.seeds_of(entrant)})
+
     def trials(
         self,
         task: Collection[str] | None = None,
@@ -90,10 +101,10 @@ class Suite(SuiteFile):
         entrants = chosen(entrant, self.entrants, "entrant", self.name)
         return [
             self._trial(one, name, seed, device)
-            for seed in chosen(seeds, self.seeds, "seed", self.name)
+            for seed in chosen(seeds, self.all_seeds, "seed", self.name)
             for one in tasks
             for name in entrants
-            if one in (self.entrants[name].tasks or self.tasks)
+            if one in (self.entrants[name].tasks or self.tasks) and seed in self.seeds_of(name)
         ]
 
     def _trial(self, name: str, who: str, seed: int, device: str) -> TrialSpec:
@@ -117,6 +128,11 @@ class Suite(SuiteFile):
             curve=task.curve,
             device=device,
         )
+
+
+def numbered(seeds: HowManySeeds) -> Seeds:
+    """5 is 0, 1, 2, 3, 4; a list says which."""
+    return seeds if isinstance(seeds, tuple) else tuple(range(seeds))
 
 
 def chosen(wanted: Iterable[Chosen] | None, known: Iterable[Chosen], what: str, suite: str) -> list[Chosen]:
@@ -144,9 +160,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
     check_references(document)
     if declared is None or document.faults:
         raise SuiteError(sorted(document.faults, key=lambda fault: (fault.line, fault.col)))
-    seeds = declared.seeds if isinstance(declared.seeds, tuple) else tuple(range(declared.seeds))
     told = {name: getattr(declared, name) for name in SuiteFile.model_fields}
-    return Suite(**{**told, "seeds": seeds}, name=path.stem, path=path)
+    return Suite(**{**told, "seeds": numbered(declared.seeds)}, name=path.stem, path=path)
 
 
 def suite_path(name_or_path: str | Path) -> Path:

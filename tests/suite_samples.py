@@ -62,6 +62,7 @@ entrants:                                   # mapping required
         horizon: 30                         # option-int
     known: [reward, termination]            # known
     tasks: [pendulum, long-maze]            # tasks
+    seeds: 3                                # count
   actor:                                    # mapping free
     agent: probe_agents.acting              # module required
 claims:                                     # list

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from suites.faults import SuiteError
 from suites.reading import read_document
+from suites.selection import asked_seeds
 from suites.spec import Suite, TrialSpec, difference, load_suite, protocol, protocol_hash, shipped_suites
 from tests.suite_samples import RICH, SMALL, write_modules, write_suite
 
@@ -208,6 +209,20 @@ def test_an_entrant_meets_only_the_tasks_that_it_lists(folder: Path) -> None:
     suite = load_suite(write_suite(folder, RICH.replace("tasks: [pendulum, long-maze]", "tasks: [long-maze]").replace(
         "    task: pendulum", "    task: long-maze")))  # fmt: skip
     assert {trial.task for trial in suite.trials(entrant=["dreamer"])} == {"long-maze"}
+
+
+def test_an_entrant_may_have_seeds_of_its_own_and_fresh_ones_are_the_same_for_all(folder: Path) -> None:
+    text = RICH.replace("    seeds: 3 ", "    seeds: [1, 7] ")
+    suite = load_suite(write_suite(folder, text))
+    assert (suite.seeds_of("dreamer"), suite.seeds_of("actor"), suite.all_seeds) == ((1, 7), (0, 1, 2), [0, 1, 2, 7])
+    assert [(trial.seed, trial.entrant) for trial in suite.trials(task=["pendulum"])] == [
+        (0, "actor"), (1, "dreamer"), (1, "actor"), (2, "actor"), (7, "dreamer"),
+    ]  # fmt: skip
+    assert [trial.entrant for trial in suite.trials(["pendulum"], seeds=[7, 0])] == ["actor", "dreamer"]
+    fresh, wanted = asked_seeds(suite, "+2")
+    assert {(trial.seed, trial.entrant) for trial in fresh.trials(seeds=wanted)} == {
+        (seed, entrant) for seed in (8, 9) for entrant in ("dreamer", "actor")
+    }
 
 
 def test_trials_are_chosen_by_task_entrant_and_seed(suite: Suite) -> None:
