@@ -1,4 +1,4 @@
-"""MB-MPC: a network of the dynamics and model-predictive control by random shooting (Nagabandi et al. 2018).
+"""MB-MPC: a network of the dynamics and model-predictive control by random shooting (Nagabandi et al. 2017).
 
 "Neural Network Dynamics for Model-Based Deep Reinforcement Learning with Model-Free Fine-Tuning",
 arXiv 1708.02596; numbers after the authors' code, anagabandi/nn_dynamics, where paper and code differ.

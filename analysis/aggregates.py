@@ -7,7 +7,7 @@ has. Scores are a matrix [runs tasks], or the runs of each task by its name.
 Intervals come from scipy's bootstrap, stratified over tasks, at Hesterberg's expanded percentiles (2015, "What
 Teachers Should Know about the Bootstrap"): plain percentiles are too narrow for a handful of runs. Measured at nominal
 95 % for the IQM of 6 tasks (tests/test_coverage.py): 93 % of intervals hold the truth at 5 runs and at 3; of plain
-percentiles, 91 % and 86 %; bias-corrected ones (BCa) do no better. Over fewer tasks they are too narrow all the same:
+percentiles, 87 % and 85 %; bias-corrected ones (BCa) do no better. Over fewer tasks they are too narrow all the same:
 with 2 to 4 tasks of 3 or 5 runs 66 to 95 %.
 """
 

@@ -1,21 +1,26 @@
-"""What README.md shows is what its commands print, and its example agent runs."""
+"""What README.md shows is what its commands print, and its example suite and agent run."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import pytest
+
+from suites import envs
+from suites.spec import load_suite
+from tests.in_process import problem_of
 from tests.readme import README, ROOT, current
 
-SUITE = """
-title: "the example of the README"
-seeds: 1
-evaluate: { every: 100, episodes: 1, final_episodes: 1 }
-tasks: { pendulum: { env: classic, options: { id: Pendulum-v1 }, budget: 250 } }
-entrants: { mine: { agent: my_agent, config: { scale: 0.5 } } }
-"""
+
+def block(language: str, begins: str) -> str:
+    """The README's block of code in ``language`` that begins so."""
+    found = re.search(rf"```{language}\n({re.escape(begins)}.*?)```", README.read_text(), re.DOTALL)
+    assert found
+    return found[1]
 
 
 def test_the_tables_in_the_readme_are_what_their_commands_print() -> None:
@@ -28,17 +33,25 @@ def test_every_file_that_the_readme_links_to_is_there() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_agent_in_the_readme_runs_in_a_suite_of_the_readers_own(tmp_path: Path) -> None:
-    code = re.search(r'```python\n("""my_agent.py.*?)```', README.read_text(), re.DOTALL)
-    assert code
-    (tmp_path / "my_agent.py").write_text(code[1])
-    (tmp_path / "mine.yaml").write_text(SUITE)
-    command = [sys.executable, "-m", "suites", "run", str(tmp_path / "mine.yaml"), "--results", str(tmp_path)]
-    ran = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert (tmp_path / "mine/pendulum/mine/0.jsonl").read_text().count('"kind":"episode"') == 1
+def test_the_suite_and_the_agent_in_the_readme_run_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_agent.py").write_text(block("python", '"""my_agent.py'))
+    path = tmp_path / "my_suite.yaml"
+    path.write_text(block("yaml", 'title: "My question'))
+    monkeypatch.syspath_prepend(tmp_path)
+    for trial in load_suite(str(path)).trials():
+        env = envs.build(trial.env, trial.options, trial.action_repeat)
+        import_module(trial.agent).make(problem_of(env, trial.budget), trial.seed, **trial.config)
+
+    def ran(*command: str) -> str:
+        at = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
+        whole = [sys.executable, "-m", *command, "--results", str(tmp_path)]
+        done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, env=at)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    ran("suites", "run", str(path), "--entrant", "mine", "--seeds", "0")
+    assert (tmp_path / "my_suite/pendulum/mine/0.jsonl").read_text().count('"kind":"episode"') == 25
+    assert re.search(r"mine.*n=1 of 10", ran("analysis", "table", str(path), "--format", "markdown"))
 
 
 def test_every_shipped_suite_stands_in_the_readme() -> None:
