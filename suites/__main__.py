@@ -43,10 +43,15 @@ def list_() -> None:
 
 
 @app.command()
-def check(suites: Annotated[list[str], typer.Argument(metavar="SUITE...")]) -> None:
+def check(
+    suites: Annotated[list[str], typer.Argument(metavar="SUITE...")],
+    make: Annotated[bool, typer.Option("--make", help="Also open each environment and make each agent once.")] = False,
+) -> None:
     """Read suite files and show every fault in them; nothing is run."""
     for name in suites:
         suite = _load(name)
+        if make:
+            _refuse_what_cannot_begin(suite.trials())
         typer.echo(
             f"{suite.name}: {len(suite.tasks)} tasks, {len(suite.entrants)} entrants, {len(suite.trials())} trials"
         )
@@ -184,6 +189,15 @@ def _refuse_what_cannot_run(trials: list[TrialSpec], results: Path) -> None:
 
     if faults := problems(trials, results):
         typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
+        raise typer.Exit(2)
+
+
+def _refuse_what_cannot_begin(trials: list[TrialSpec]) -> None:
+    from suites.runner.rehearsal import refusals
+
+    _refuse_what_cannot_run(trials, ROOT / "results")
+    if faults := refusals(trials):
+        typer.echo("\n\n".join(faults), err=True)
         raise typer.Exit(2)
 
 

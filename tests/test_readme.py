@@ -5,14 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
-import pytest
-
-from suites import envs
-from suites.spec import load_suite
-from tests.in_process import problem_of
 from tests.readme import README, ROOT, current
 
 
@@ -33,25 +27,22 @@ def test_every_file_that_the_readme_links_to_is_there() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_suite_and_the_agent_in_the_readme_run_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suite_and_the_agent_in_the_readme_run_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "my_agent.py").write_text(block("python", '"""my_agent.py'))
     path = tmp_path / "my_suite.yaml"
     path.write_text(block("yaml", 'title: "My question'))
-    monkeypatch.syspath_prepend(tmp_path)
-    for trial in load_suite(str(path)).trials():
-        env = envs.build(trial.env, trial.options, trial.action_repeat)
-        import_module(trial.agent).make(problem_of(env, trial.budget), trial.seed, **trial.config)
 
     def ran(*command: str) -> str:
         at = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
-        whole = [sys.executable, "-m", *command, "--results", str(tmp_path)]
-        done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, env=at)
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, env=at)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    ran("suites", "run", str(path), "--entrant", "mine", "--seeds", "0")
+    here = ("--results", str(tmp_path))
+    ran("suites", "check", "--make", str(path))
+    ran("suites", "run", str(path), "--entrant", "mine", "--seeds", "0", *here)
     assert (tmp_path / "my_suite/pendulum/mine/0.jsonl").read_text().count('"kind":"episode"') == 25
-    assert re.search(r"mine.*n=1 of 10", ran("analysis", "table", str(path), "--format", "markdown"))
+    assert re.search(r"mine.*n=1 of 10", ran("analysis", "table", str(path), "--format", "markdown", *here))
 
 
 def test_every_shipped_suite_stands_in_the_readme() -> None:

@@ -28,7 +28,7 @@ def problems(trials: Sequence[TrialSpec], results: Path) -> list[str]:
     spaces: dict[str, gym.Env[Any, Any]] = {}
     for name, trial in tasks.items():
         try:
-            with _silenced():
+            with silenced():
                 spaces[name] = envs.build(trial.env, trial.options, trial.action_repeat)
         except ImportError as error:
             extra = _constant(trial.env, "EXTRA") or "`make quickstart` installs everything"
@@ -110,7 +110,7 @@ def _first_line(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Simulators greet and warn on the terminal from C, past Python's streams; in a trial that goes to its log."""
     sys.stdout.flush()
     sys.stderr.flush()
