@@ -51,7 +51,7 @@ def check(
     for name in suites:
         suite = _load(name)
         if make:
-            _refuse_what_cannot_begin(suite.trials())
+            _refuse_what_cannot_run(suite.trials(), ROOT / "results", make=True)
         typer.echo(
             f"{suite.name}: {len(suite.tasks)} tasks, {len(suite.entrants)} entrants, {len(suite.trials())} trials"
         )
@@ -184,20 +184,12 @@ def _trials(
     return suite, trials
 
 
-def _refuse_what_cannot_run(trials: list[TrialSpec], results: Path) -> None:
+def _refuse_what_cannot_run(trials: list[TrialSpec], results: Path, *, make: bool = False) -> None:
     from suites.runner.preflight import problems
-
-    if faults := problems(trials, results):
-        typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
-        raise typer.Exit(2)
-
-
-def _refuse_what_cannot_begin(trials: list[TrialSpec]) -> None:
     from suites.runner.rehearsal import refusals
 
-    _refuse_what_cannot_run(trials, ROOT / "results")
-    if faults := refusals(trials):
-        typer.echo("\n\n".join(faults), err=True)
+    if faults := problems(trials, results) or (refusals(trials) if make else []):
+        typer.echo("\n\n".join(faults) + "\n\nnothing was run", err=True)
         raise typer.Exit(2)
 
 

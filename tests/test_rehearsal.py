@@ -40,7 +40,7 @@ def test_check_make_names_entrant_task_and_remedy_of_all_refusals_at_once(tmp_pa
     assert check(str(path)).returncode == 0
     told = check("--make", str(path))
     assert told.returncode == 2
-    first, second = told.stderr.strip().split("\n\n")
+    first, second, _ = told.stderr.strip().split("\n\n")
     assert first.startswith("entrant mb-mpc on task pendulum: ")
     assert "lower random_steps" in first
     assert second.startswith("entrant pets on task pendulum: ")
