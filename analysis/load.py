@@ -49,7 +49,7 @@ def load(name: str, results: Path = Path("results"), tasks: Sequence[str] = ()) 
     expected = [key for key in expected if key[0] in names]
     if not any(key in found for key in expected):
         raise LoadError(
-            f"expected records below {folder}, found none{' of these tasks' if tasks else ''}. "
+            f"expected records below {_spoken(folder)}, found none{' of these tasks' if tasks else ''}. "
             f"Make them with `python -m suites run {name}`, or say where they lie with --results."
         )
     expected.sort(key=lambda key: (names.index(key[0]), entrants.index(key[1]), key[2]))
@@ -75,6 +75,12 @@ def load(name: str, results: Path = Path("results"), tasks: Sequence[str] = ()) 
     mark(shown)
     _note_strays(shown, set(found) - set(expected), tasks)
     return shown
+
+
+def _spoken(folder: Path) -> Path:
+    """As seen from here where it lies below: a report that is passed on tells nothing of the machine's folders."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _declared(name: str, results: Path) -> Suite | None:

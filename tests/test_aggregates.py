@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,5 +213,8 @@ def test_a_difference_of_means_has_the_textbook_interval_of_welch() -> None:
     assert (found.mean, found.n) == (7, 3)
     assert found.half == pytest.approx(stats.t.ppf(0.975, 2.9411764706) * 1.2909944487, abs=1e-9)
     assert welch([2, 2, 2], [1, 1, 1]).half == 0
+    with warnings.catch_warnings(action="error"):
+        # One side without variance: se = sqrt(1 / 3), two degrees of freedom.
+        assert welch([1000] * 3, [4, 5, 6]).half == pytest.approx(stats.t.ppf(0.975, 2) / math.sqrt(3))
     with pytest.raises(ValueError, match="one finite value per seed"):
         welch([1, NAN, 2], [1, 2, 3])

@@ -111,6 +111,16 @@ def test_of_all_suites_one_that_cannot_be_shown_is_named_with_the_reason(tmp_pat
     assert "no records yet" in text
 
 
+def test_what_has_records_comes_first_and_no_folder_of_the_machine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_suite(tmp_path, tasks=["pendulum"], entrants=["sac", "uniform"], seeds=1)
+    monkeypatch.chdir(tmp_path)
+    text = page([], tmp_path / "results")
+    assert str(tmp_path) not in text
+    assert text.index(">made-up</a>") < text.index("expected records below results/blocking_maze, found none")
+
+
 def test_a_suite_without_claims_says_so(tmp_path: Path) -> None:
     write_suite(tmp_path, tasks=["pendulum"], entrants=["sac"], seeds=1)
     assert "No claims: none of these suites declares any." in page(

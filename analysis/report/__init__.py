@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.cases import NO_RECORDS
 from analysis.claims import UNCORRECTED, Found, Verdict, judge
 from analysis.load import LoadError, load
 from analysis.protocols import UnlikeProtocols
@@ -46,7 +47,8 @@ def page(names: Sequence[str], results: Path) -> str:
             outcome = error
         if suite:
             found[name] = outcome
-    return _rendered(overviews, judge(found), sections)
+    overviews.sort(key=lambda of: bool(of.why))  # those with something to be seen first
+    return _rendered(overviews, sorted(judge(found), key=lambda of: of.verdict == NO_RECORDS), sections)
 
 
 def known(results: Path) -> list[str]:
