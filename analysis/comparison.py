@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -53,6 +53,12 @@ class Race:
     b: str
     ratio: RatioInterval | str | None  # a word where there is none; None where the task has no threshold
     area: Interval | None  # of a less that of b: mean height of the evaluation curve; None where either has no curve
+
+    def turned(self) -> Race:
+        """The same of b and a."""
+        ratio = self.ratio.turned() if isinstance(self.ratio, RatioInterval) else self.ratio
+        area = self.area and replace(self.area, mean=-self.area.mean)
+        return Race(task=self.task, a=self.b, b=self.a, ratio=ratio, area=area)
 
 
 @dataclass(frozen=True, kw_only=True)

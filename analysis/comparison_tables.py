@@ -178,17 +178,19 @@ def told_improvement(field: Field, a: str, b: str) -> str:
 def told_ratio(race: Race) -> str:
     if not isinstance(race.ratio, RatioInterval):
         return NOTHING if race.ratio == "no seeds" else str(race.ratio)
-    found = race.ratio
-    if found.point is not None:
-        shown = _times(found.point)
-    elif found.least:
-        shown = f"> {_times(found.least)}"
-    else:
-        shown = f"< {_times(found.most)}" if math.isfinite(found.most) else "neither"
-    ends = ""
+    found, ends = race.ratio, ""
     if found.low is not None and found.high is not None and (found.low or math.isfinite(found.high)):
         ends = f" [{_times(found.low)}, {_times(found.high)}]"
-    return f"{shown}{ends} (n={found.n})"
+    return f"{shown_ratio(found)}{ends} (n={found.n})"
+
+
+def shown_ratio(of: RatioInterval) -> str:
+    """The ratio, or the bound that is known of it."""
+    if of.point is not None:
+        return _times(of.point)
+    if of.least:
+        return f"> {_times(of.least)}"
+    return f"< {_times(of.most)}" if math.isfinite(of.most) else "neither"
 
 
 def _times(ratio: float) -> str:

@@ -12,6 +12,8 @@ from analysis.scores import Array
 from analysis.trials import TaskFacts, Trial
 
 EPISODES = 50  # drawn of a task whose curve is "episodes": learning is over by then, and the start is what differs
+CROWDED = 6  # entrants of a panel; the bands of more would hide one another
+BAND = f"its 95 % t interval, from 3 seeds on (it may run out of a panel), where at most {CROWDED} share the panel"
 POINTS = 200  # of a cumulative curve, which is known at every step
 
 

@@ -34,6 +34,15 @@ class RatioInterval:
         """The ratio of the medians; None where it is only bounded."""
         return self.least if self.least == self.most else None
 
+    def turned(self) -> RatioInterval:
+        """Steps that a needs for each step that b needs."""
+        low, high = (None if end is None else _inverse(end) for end in (self.high, self.low))
+        return RatioInterval(least=_inverse(self.most), most=_inverse(self.least), low=low, high=high, n=self.n)
+
+
+def _inverse(ratio: float) -> float:
+    return 1 / ratio if ratio else math.inf
+
 
 def sample_efficiency_ratio(
     times_a: Times,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis import scores
-from analysis.curves import Curves, curves, reference_lines
+from analysis.curves import BAND, CROWDED, Curves, curves, reference_lines
 from analysis.figures_page import LINE, SMALL, heading, save
 from analysis.trials import Results, TaskFacts
 
@@ -70,10 +70,7 @@ def draw(results: Results) -> Figure:
 
 def caption(results: Results) -> list[str]:
     """What the lines are, then every hole and every note."""
-    lines = [
-        "Bold: mean over n seeds; band: its 95 % t interval, from 3 seeds on (it may run out of a panel); "
-        "faint: every seed."
-    ]
+    lines = [f"Bold: mean over n seeds; band: {BAND}; faint: every seed."]
     if holes := results.hole_lines():
         lines.append(f"Holes ({len(results.holes)} of {results.total} trials): " + "; ".join(holes) + ".")
     return lines + [f"Note: {note}." for note in results.notes]
@@ -108,7 +105,7 @@ def _panel(axes: Axes, results: Results, task: TaskFacts) -> None:
         axes.set(xticks=[], yticks=[])
         return
     for name, of in drawn.items():
-        _lines(axes, of, *look(results, name))
+        _lines(axes, of, *look(results, name), band=len(drawn) <= CROWDED)
     one = next(iter(drawn.values()))
     axes.set_xlabel(one.across)
     axes.set_ylabel(one.up)
@@ -136,7 +133,7 @@ def seed_counts(results: Results, task: TaskFacts) -> str:
     return f"n={most}" + (f" ({', '.join(fewer)})" if fewer else "")
 
 
-def _lines(axes: Axes, of: Curves, colour: str, dash: str) -> None:
+def _lines(axes: Axes, of: Curves, colour: str, dash: str, *, band: bool) -> None:
     n = len(of.seeds)
     for seed in of.seeds if n > 1 else ():
         there = np.isfinite(seed)
@@ -146,7 +143,7 @@ def _lines(axes: Axes, of: Curves, colour: str, dash: str) -> None:
     axes.plot(
         of.x[there], of.mean[there], color=colour, linestyle=dash, linewidth=1.8, marker=mark, markersize=3, zorder=4
     )
-    if n >= scores.FEWEST_SEEDS:
+    if band and n >= scores.FEWEST_SEEDS:
         low, high = (of.mean + sign * of.half for sign in (-1, 1))
         axes.fill_between(of.x[there], low[there], high[there], color=colour, alpha=0.15, linewidth=0, zorder=1)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import figures, figures_forests, figures_models, figures_profiles, forests
+from analysis import figures, figures_forests, figures_models, figures_profiles, figures_squares, forests, squares
 from analysis.comparison import compare
 from analysis.figures_forests import INTERVALS, SEEDS
 from analysis.figures_page import save
@@ -31,10 +31,19 @@ def write_all(results: Results, folder: Path, suffix: str = "") -> tuple[list[Pa
         "improvement": ("who is likely to score higher", [INTERVALS, *few], forests.of_improvement(results, said)),
         "ratios": ("sample efficiency", [INTERVALS, *forests.untold(said)], forests.of_ratios(results, said)),
     }
+    many: dict[str, tuple[str, list[str], list[squares.Square]]] = {
+        "improvement": (rows["improvement"][0], [squares.READING, *few], squares.of_improvement(results, said)),
+        "ratios": (rows["ratios"][0], [squares.READING, *forests.untold(said)], squares.of_ratios(results, said)),
+    }
     drawn: dict[str, Callable[[], Figure]] = {"curves": lambda: figures.draw(results)}
     for name, (what, told, of) in rows.items():
         if of:
             drawn[name] = lambda what=what, told=told, of=of: figures_forests.draw(results, what, told, of)
+    for name, (what, told, pairs) in many.items():
+        if pairs:
+            drawn[f"{name}-squares"] = lambda what=what, told=told, of=pairs: figures_squares.draw(
+                results, what, told, of
+            )
     if found := profiles(results, said):
         drawn["profiles"] = lambda: figures_profiles.draw(results, found)
     if models := [one for one in qualities(results) if one.ahead]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import scores
+from analysis.curves import BAND, CROWDED
 from analysis.figures import COLOURS, look, short
 from analysis.figures_page import LINE, SMALL, page
 from analysis.model_quality import DREAM, Gap, Quality, over_seeds
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 
 Line = tuple[Quality, Array, str]  # whose, the values by seed and horizon, and the legend
 PANEL = (5.6, 3.0)  # inches
-BOLD = (
-    "Bold: mean over n seeds; band: its 95 % t interval, from 3 seeds on (it may run out of the panel); faint: every "
-    "seed. What is 0 or diverged has no place on these axes."
-)
+BOLD = f"Bold: mean over n seeds; band: {BAND}; faint: every seed. What is 0 or diverged has no place on these axes."
 SCORES = (
     "Large: mean over n seeds with its 95 % t interval, from 3 seeds on; small: every seed; virtual and actual scores "
     "from the same first observations."
@@ -66,7 +64,7 @@ def _by_horizon(
         axes, one = _axes(figure, top, PANEL[0] + 1.3), of[0][0]
         axes.set_title(one.task.name, loc="left", weight="bold")
         for line in of:
-            _line(axes, results, *line)
+            _line(axes, results, *line, band=len(of) <= CROWDED)
         axes.set_xscale("log")
         drawn = np.concatenate([values[values > 0] for _, values, _ in of])
         if level is not None:
@@ -77,7 +75,7 @@ def _by_horizon(
         ahead = sorted({h for line in of for h in line[0].ahead})
         axes.set_xticks(ahead, [str(h) for h in ahead])
         axes.xaxis.minorticks_off()
-        axes.yaxis.set_major_formatter(lambda value, _: short(value))
+        axes.yaxis.set_major_formatter(lambda value, _: short(value) if value < 1e5 else f"{value:.0e}")
         axes.set_xlabel("steps ahead, from the actions alone" if not told else "steps ahead")
         axes.set_ylabel(told or ("error in brightness (0-1)" if one.pixel else "error in standard deviations"))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), borderaxespad=0.0, fontsize=8)
@@ -90,14 +88,14 @@ def _axes(figure: Figure, top: float, wide: float) -> Axes:
     return figure.add_axes((0.85 / wide, (top - 0.4 - PANEL[1]) / whole, PANEL[0] / wide, PANEL[1] / whole))
 
 
-def _line(axes: Axes, results: Results, one: Quality, values: Array, label: str) -> None:
+def _line(axes: Axes, results: Results, one: Quality, values: Array, label: str, *, band: bool) -> None:
     colour, dash = look(results, one.entrant)
     x, values = np.asarray(one.ahead, dtype=np.float64), np.where(values > 0, values, np.nan)
     mean, half = scores.t_band(values)
     for seed in values if len(values) > 1 else ():
         axes.plot(x, seed, color=colour, alpha=0.45 / len(values) ** 0.4, linewidth=0.7, zorder=2)
     axes.plot(x, mean, color=colour, linestyle=dash, linewidth=1.8, marker="o", markersize=3, zorder=4, label=label)
-    if np.isfinite(half).any():
+    if band and np.isfinite(half).any():
         low = np.maximum(mean - half, 1e-3 * mean)  # an end below 0 lies beyond the panel
         axes.fill_between(x, low, mean + half, color=colour, alpha=0.15, linewidth=0, zorder=1)
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.curves import CROWDED
 from analysis.figures import look, short
 from analysis.figures_page import SMALL, page
 from analysis.profiles import Profiles
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 PANEL = (5.6, 3.0)  # inches
 SAID = (
     "Share of all runs (each task weighs the same) that score above the level; the higher line is the better one. "
-    "Band: 95 % bootstrap interval over seeds at each level by itself, from 3 seeds on. n: seeds of the "
-    "task that has the fewest."
+    "Band: 95 % bootstrap interval over seeds at each level by itself, from 3 seeds on, where at most "
+    f"{CROWDED} entrants share the panel. n: seeds of the task that has the fewest."
 )
 
 
@@ -37,7 +38,7 @@ def draw(results: Results, panels: Sequence[Profiles]) -> Figure:
             colour, dash = look(results, entrant)
             label = f"{results.label(entrant)} (n={band.n})"
             axes.step(of.taus, band.point, where="post", color=colour, linestyle=dash, linewidth=1.8, label=label)
-            if band.low is not None and band.high is not None:
+            if len(of.bands) <= CROWDED and band.low is not None and band.high is not None:
                 axes.fill_between(of.taus, band.low, band.high, step="post", color=colour, alpha=0.15, linewidth=0)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(float(of.taus[0]), float(of.taus[-1]))

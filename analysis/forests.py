@@ -16,6 +16,7 @@ from analysis.efficiency import RatioInterval
 from analysis.tables import decimals, number
 from analysis.trials import Results
 
+MANY = 6  # entrants; the pairs of more fill pages as rows and are drawn as squares (`analysis.squares`)
 WIDE = 30.0  # lengths that differ by more than this factor are drawn on a log scale
 
 
@@ -123,7 +124,7 @@ def of_improvement(results: Results, said: Comparison) -> list[Forest]:
             even=0.5,
         )
         for field in said.fields
-        if len(field.entrants) > 1
+        if 1 < len(field.entrants) <= MANY
     ]
 
 
@@ -137,9 +138,17 @@ def _pair(results: Results, field: Field, a: str, b: str) -> Row:
 
 def of_ratios(results: Results, said: Comparison) -> list[Forest]:
     """Each task with a threshold: how many steps the one needs for each that the other needs."""
+    told = drawn_races(results, said).values()
+    return [
+        _of_races(results, races) for races in told if len({who for one in races for who in (one.a, one.b)}) <= MANY
+    ]
+
+
+def drawn_races(results: Results, said: Comparison) -> dict[str, list[Race]]:
+    """Task by task the pairs of which something is known; a task without any is left out."""
     timed = {name: [race for race in said.races if race.task.name == name] for name in results.tasks}
     told = {name: [race for race in races if race.ratio and not _why_open(race)] for name, races in timed.items()}
-    return [_of_races(results, races) for races in told.values() if races]
+    return {name: races for name, races in told.items() if races}
 
 
 def untold(said: Comparison) -> list[str]:
@@ -161,12 +170,17 @@ def _of_races(results: Results, races: Sequence[Race]) -> Forest:
     task = races[0].task
     return Forest(
         name=task.name,
-        under=f"steps to {task.metric} {'≤' if task.lower_is_better else '≥'} {task.threshold:,g}, of {task.length}",
+        under=under_race(races[0]),
         across="steps of b for each of a; right of 1, a learns in fewer",
         rows=tuple(_race(results, race) for race in races),
         even=1.0,
         log=True,
     )
+
+
+def under_race(race: Race) -> str:
+    sign = "≤" if race.task.lower_is_better else "≥"
+    return f"steps to {race.task.metric} {sign} {race.task.threshold:,g}, of {race.task.length}"
 
 
 def _race(results: Results, race: Race) -> Row:
@@ -185,7 +199,8 @@ def over(field: Field) -> str:
 
 def caution(said: Comparison) -> list[str]:
     """What must be said beside intervals of scores over few tasks."""
-    return [READING["few"]] if any(len(field.tasks) < MANY_TASKS for field in said.fields) else []
+    few = READING["few"][0].upper() + READING["few"][1:]
+    return [few] if any(len(field.tasks) < MANY_TASKS for field in said.fields) else []
 
 
 def nothing(results: Results, said: Comparison) -> Iterator[tuple[str, str]]:
@@ -195,7 +210,7 @@ def nothing(results: Results, said: Comparison) -> Iterator[tuple[str, str]]:
         yield from ((name, why) for name in ("aggregates", "profiles", "improvement"))
     elif all(len(field.entrants) < 2 for field in said.fields):
         yield "improvement", "no two entrants have runs of the same tasks with a `score`"
-    if not of_ratios(results, said):
+    if not drawn_races(results, said):
         timed = any(task.threshold is not None for task in results.tasks.values())
         why = "; ".join(untold(said)) or "no task with a `threshold` has two entrants"
         yield "ratios", why if timed else "no task declares a `threshold`"

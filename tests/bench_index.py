@@ -35,7 +35,7 @@ class Cost:
 def measure(trials: int, root: Path) -> Cost:
     begin = time.process_time()
     seeds = trials // CELLS
-    suite = write_suite(root, tasks=list(SHAPES), entrants=list(ENTRANTS), seeds=seeds, distinct=5)
+    suite = write_suite(root, tasks=list(SHAPES), entrants=list(ENTRANTS)[:6], seeds=seeds, distinct=5)
     written = time.process_time() - begin
     time.sleep(SETTLED)  # an index takes up no record that was changed a moment ago
     results = root / "results"

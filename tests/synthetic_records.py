@@ -64,6 +64,7 @@ ENTRANTS: dict[str, tuple[float, float, tuple[str, ...]]] = {
     "sac": (0.4, 0.97, ()),
     "dreamer-v3": (0.25, 0.93, ()),
     "uniform": (1e6, 1.0, ()),
+    "mbpo": (0.12, 0.9, ()),
 }
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from analysis.cases import NO_RECORDS
 from analysis.claims import UNCORRECTED, Found, Verdict, judge
+from analysis.curves import BAND
 from analysis.load import LoadError, load
 from analysis.protocols import UnlikeProtocols
 from analysis.report.contents import Overview, Section, duration, section
+from analysis.squares import READING
 from suites.spec import Suite, SuiteError, load_suite, shipped_suites
 
 FOLDER = Path(__file__).parent
@@ -86,6 +88,8 @@ def _rendered(overviews: Sequence[Overview], verdicts: Sequence[Verdict], sectio
         overviews=overviews,
         verdicts=verdicts,
         uncorrected=UNCORRECTED,
+        band=BAND,
+        square_reading=READING,
         sections=sections,
     )
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import forests
+from analysis import forests, squares
 from analysis.comparison import Comparison, compare
 from analysis.profiles import profiles
 from analysis.report.graphs import Panel, Strips, curve_panel, legend, profile_panel, strips
 from analysis.report.models import Models, models
+from analysis.squares import Square
 from analysis.tables import Column, below, met, pages
 from analysis.trials import Results, Trial
 from results.record import last_row, record_path
@@ -56,6 +57,8 @@ class Section:
     aggregates: Sequence[Strips]
     improvement: Sequence[Strips]
     ratios: Sequence[Strips]
+    improvement_squares: Sequence[Square]  # of more entrants than rows of pairs are drawn for
+    ratio_squares: Sequence[Square]
     models: Models
     holes: Sequence[str]
     cautions: Sequence[str]
@@ -93,6 +96,8 @@ def section(results: Results, *, anchor: str, about: str) -> Section:
         aggregates=[strips(results, of) for of in forests.of_aggregates(results, said)],
         improvement=[strips(results, of) for of in forests.of_improvement(results, said)],
         ratios=[strips(results, of) for of in forests.of_ratios(results, said)],
+        improvement_squares=squares.of_improvement(results, said),
+        ratio_squares=squares.of_ratios(results, said),
         models=models(results),
         holes=results.hole_lines(),
         cautions=forests.caution(said),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import scores
-from analysis.curves import Curves, curves, reference_lines
+from analysis.curves import CROWDED, Curves, curves, reference_lines
 from analysis.figures import COLOURS, seed_counts, short
 from analysis.forests import Forest, Row
 from analysis.profiles import Profiles
@@ -46,6 +46,11 @@ class Panel:
     means: list[Line]
     references: list[tuple[float, float, str]]  # height of the line and of its label
     empty: str = ""  # why there is nothing
+
+    @property
+    def crowded(self) -> bool:
+        """Whether bands are shown of one at a time only."""
+        return len(self.means) > CROWDED
 
 
 @dataclass(frozen=True, kw_only=True)

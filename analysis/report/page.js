@@ -114,6 +114,27 @@ for (const group of all("svg.graph[tabindex], .strips")) {
   group.addEventListener("blur", hide);
 }
 
+// Entrants: a click in the legend lets one stand out in its suite's graphs, with its band; another one lets it go.
+function pick(section, button) {
+  const on = button.getAttribute("aria-pressed") !== "true";
+  for (const other of all(".pick", section)) other.setAttribute("aria-pressed", String(on && other === button));
+  section.classList.toggle("picking", on);
+  const [colour, dash] = [..."cd"].map((letter) => [...button.querySelector(".mean").classList].find((of) => of.match(`^${letter}\\d$`)));
+  for (const drawn of all(".graph :is(.seed, .mean, .band, .interval, .point, .arrow)", section)) {
+    drawn.classList.toggle("picked", on && drawn.matches(`.${colour}.${dash}`));
+  }
+}
+
+for (const item of all(".legend li")) {
+  const button = document.createElement("button");
+  button.className = "pick";
+  button.type = "button";
+  button.setAttribute("aria-pressed", "false");
+  button.append(...item.childNodes);
+  button.addEventListener("click", () => pick(button.closest("section"), button));
+  item.append(button);
+}
+
 // On paper nothing can be opened.
 window.addEventListener("beforeprint", () => {
   for (const closed of all("details:not([open])")) {

@@ -1,0 +1,120 @@
+"""Pairs of many entrants: squares in place of rows, both halves of them alike, and the page's choice of one entrant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import forests, squares
+from analysis.comparison import Comparison, compare
+from analysis.curves import CROWDED
+from analysis.efficiency import RatioInterval, sample_efficiency_ratio
+from analysis.figures_all import write_all
+from analysis.report import page
+from analysis.trials import Results
+from tests.browser import browser, opened
+from tests.synthetic_records import ENTRANTS, read, write_suite
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More entrants than rows of pairs are drawn for, on two tasks. Only read."""
+    root = tmp_path_factory.mktemp("shelf")
+    write_suite(root, tasks=["pendulum", "repeated"], entrants=ENTRANTS, seeds=3, every=5_000)
+    return root
+
+
+@pytest.fixture(scope="module")
+def found(shelf: Path) -> tuple[Results, Comparison]:
+    results = read(shelf)
+    return results, compare(results)
+
+
+def test_of_many_entrants_squares_are_drawn_and_no_rows_of_pairs(found: tuple[Results, Comparison]) -> None:
+    assert len(ENTRANTS) == forests.MANY + 1
+    assert forests.of_improvement(*found) == forests.of_ratios(*found) == []
+    (square,) = squares.of_improvement(*found)
+    assert square.labels == tuple(found[0].label(name) for name in found[0].entrants)
+    assert {square.name for square in squares.of_ratios(*found)} == {"pendulum"}  # the other task has no threshold
+    assert "ratios" not in dict(forests.nothing(*found))
+
+
+def test_both_halves_of_a_square_say_the_same(found: tuple[Results, Comparison]) -> None:
+    (square,) = squares.of_improvement(*found)
+    for down, row in enumerate(square.rows):
+        assert row[down] is None
+        for along, pair in enumerate(row):
+            if other := square.rows[along][down]:
+                assert pair is not None
+                assert float(pair.shown) + float(other.shown) == pytest.approx(1, abs=0.011)
+                assert (pair.tint, pair.sure) == (-other.tint, other.sure)
+    worst = square.labels.index("uniform")
+    assert {pair.shown for pair in square.rows[worst] if pair} == {"0.00"}
+    assert {pair.tint for pair in square.rows[worst] if pair} == {-squares.STEPS}
+
+
+def test_a_ratio_turned_is_that_of_the_other_to_the_one() -> None:
+    # Medians 10 and 40 of a budget of 100: 40 / 10 one way, 10 / 40 the other. Censored: above 100, so above 10 times.
+    there = sample_efficiency_ratio([10, 10, 10], [40, 40, 40], 100, rng=rng())
+    assert (there.point, there.turned().point) == (4, 0.25)
+    assert there.turned().low == there.turned().high == 0.25
+    censored = sample_efficiency_ratio([10, 10, 10], [None, None, None], 100, rng=rng())
+    assert (censored.least, censored.most) == (10, float("inf"))
+    assert (censored.turned().least, censored.turned().most) == (0, 0.1)
+    assert censored.turned().turned() == censored
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "low", "high", "tint", "sure"),
+    [
+        (2.0, 2.0, 1.5, 3.0, 2, True),
+        (2.0, 2.0, 0.9, 3.0, 2, False),
+        (64.0, 64.0, None, None, 4, False),
+        (0.0, 0.5, 0.0, 0.8, -2, True),
+        (4.0, float("inf"), 2.0, float("inf"), 4, True),
+        (0.0, float("inf"), 0.0, float("inf"), 0, False),
+    ],
+)
+def test_a_tint_is_two_steps_for_each_doubling_and_never_more_than_is_known(
+    found: tuple[Results, Comparison], least: float, most: float, low: Any, high: Any, tint: int, sure: bool
+) -> None:
+    ratio = RatioInterval(least=least, most=most, low=low, high=high, n=3)
+    race = next(race for race in found[1].races if race.ratio)
+    pair = squares._race(type(race)(task=race.task, a=race.a, b=race.b, ratio=ratio, area=None))
+    assert pair is not None
+    assert (pair.tint, pair.sure) == (tint, sure)
+
+
+def test_squares_are_written_beside_the_other_figures_always_the_same_bytes(shelf: Path, tmp_path: Path) -> None:
+    paths, _ = write_all(read(shelf), tmp_path / "one")
+    again, _ = write_all(read(shelf), tmp_path / "two")
+    names = [path.name for path in paths]
+    assert {"improvement-squares.png", "ratios-squares.svg"} <= set(names)
+    assert not {"improvement.png", "ratios.png"} & set(names)
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
+
+
+def test_on_the_page_one_entrant_is_chosen_from_the_crowd_and_let_go(shelf: Path) -> None:
+    file = shelf / "report.html"
+    file.write_text(page([str(shelf / "made-up.yaml")], shelf / "results"))
+    with browser() as chromium, opened(chromium, file) as tab:
+        assert len(ENTRANTS) > CROWDED
+        assert tab.page.locator("table.square").count() == 2
+        assert tab.page.locator(".crowded .band:visible").count() == 0
+        chosen = tab.page.locator(".pick", has_text="sac")
+        chosen.click()
+        assert chosen.get_attribute("aria-pressed") == "true"
+        panel = tab.page.locator(".panel", has_text="pendulum").first
+        assert panel.locator(".band:visible").count() == panel.locator(".mean.picked").count() == 1
+        assert panel.locator(".seed.picked").count() == 3
+        chosen.click()
+        assert tab.page.locator(".picked, .picking").count() == 0
+        assert tab.complaints == []
+
+
+def rng() -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0)
