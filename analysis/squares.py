@@ -16,7 +16,7 @@ from analysis.trials import Results
 STEPS = 4  # of a tint to either side
 READING = (
     "Row against column. Blue: the row is the better one, orange: the column; bold: the 95 % bootstrap interval over "
-    "seeds excludes that they are even."
+    "seeds excludes that they are even. Where resampling the seeds changes nothing there is no interval, so no bold."
 )
 
 
