@@ -14,13 +14,16 @@ from suites.spec import TrialSpec
 def refusals(trials: Sequence[TrialSpec]) -> list[str]:
     """What agents say against the tasks and settings that ``trials`` give them, one text for each pair of both."""
     found: list[str] = []
-    first = {(trial.task, trial.entrant): trial for trial in reversed(trials)}
-    for trial in sorted(first.values(), key=trials.index):
-        with silenced(), tempfile.TemporaryDirectory() as folder:
-            env = evaluation_env(trial)
-            try:
-                agent_module(trial.agent).make(problem_of(trial, env, Path(folder)), trial.seed, **trial.config)
-            except Exception as error:  # whatever an agent of the reader's own raises is what the reader has to see
-                found.append(f"entrant {trial.entrant} on task {trial.task}: {error}")
+    for task in dict.fromkeys(trial.task for trial in trials):
+        entrants = {trial.entrant: trial for trial in trials if trial.task == task}  # any seed of each
+        with silenced():
+            env = evaluation_env(next(iter(entrants.values())))
+            for trial in entrants.values():
+                with tempfile.TemporaryDirectory() as folder:
+                    try:
+                        problem = problem_of(trial, env, Path(folder))
+                        agent_module(trial.agent).make(problem, trial.seed, **trial.config)
+                    except Exception as error:  # an agent of the reader's own may raise anything
+                        found.append(f"entrant {trial.entrant} on task {task}: {error}")
             env.close()
     return found
