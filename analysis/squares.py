@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.comparison import Comparison, Field, Race
 from analysis.comparison_tables import shown_ratio, told_improvement, told_ratio
@@ -95,5 +95,9 @@ def _square(
     under: str,
     across: str,
 ) -> Square:
-    rows = tuple(tuple(None if a == b else pair(a, b) for b in entrants) for a in entrants)
+    def named(a: str, b: str) -> Pair | None:
+        found = None if a == b else pair(a, b)
+        return found and replace(found, said=f"{results.label(a)}, {results.label(b)}: {found.said}")
+
+    rows = tuple(tuple(named(a, b) for b in entrants) for a in entrants)
     return Square(name=name, under=under, across=across, labels=tuple(map(results.label, entrants)), rows=rows)

@@ -47,11 +47,12 @@ def test_the_interval_of_an_iqm_over_six_tasks_holds_the_truth_in_90_of_100_case
     assert found >= 0.90
 
 
-def test_plain_percentiles_would_hold_it_in_fewer_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [5, 3])
+def test_plain_percentiles_would_hold_it_in_fewer_cases(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregates, "_expanded", lambda level, *_: level)
-    found = coverage(3, "normal", seed=3)
-    print(f"coverage of the IQM over 6 tasks x 3 runs by plain percentiles: {found:.1%}")
-    assert found <= 0.88
+    found = coverage(n, "normal", seed=n)
+    print(f"coverage of the IQM over 6 tasks x {n} runs by plain percentiles: {found:.1%}")
+    assert found <= 0.89
 
 
 def test_t_intervals_hold_the_truth_in_93_of_100_cases() -> None:

@@ -48,6 +48,7 @@ def test_both_halves_of_a_square_say_the_same(found: tuple[Results, Comparison])
         for along, pair in enumerate(row):
             if other := square.rows[along][down]:
                 assert pair is not None
+                assert pair.said.startswith(f"{square.labels[down]}, {square.labels[along]}: ")
                 assert float(pair.shown) + float(other.shown) == pytest.approx(1, abs=0.011)
                 assert (pair.tint, pair.sure) == (-other.tint, other.sure)
     worst = square.labels.index("uniform")
@@ -64,6 +65,15 @@ def test_a_ratio_turned_is_that_of_the_other_to_the_one() -> None:
     assert (censored.least, censored.most) == (10, float("inf"))
     assert (censored.turned().least, censored.turned().most) == (0, 0.1)
     assert censored.turned().turned() == censored
+
+
+def test_a_race_turned_is_that_of_the_other_against_the_one(found: tuple[Results, Comparison]) -> None:
+    race = next(race for race in found[1].races if race.area and isinstance(race.ratio, RatioInterval))
+    turned = race.turned()
+    assert (turned.a, turned.b) == (race.b, race.a)
+    assert turned.area is not None
+    assert race.area is not None
+    assert (turned.area.mean, turned.area.half) == (-race.area.mean, race.area.half)
 
 
 @pytest.mark.parametrize(
