@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, isfinite, log
 from typing import Any
 
 import pytest
@@ -149,9 +149,13 @@ def test_the_losses_are_worked_out_by_hand():
     assert losses["bounds"].item() == pytest.approx(0.01 * 2 * 60.0)
 
 
-@pytest.mark.parametrize("probabilistic", [True, False])
-def test_slopes_of_the_losses_are_those_of_autograd(probabilistic):
-    made = heads(probabilistic=probabilistic, bounds=(-1.0, 0.5))
+@pytest.mark.parametrize(
+    ("probabilistic", "bounds"),
+    [(False, (-1.0, 0.5)), (True, (-1.0, 0.5)), (True, (-14.0, -80.0)), (True, (-14.0, -120.0))],
+    ids=["squared error", "likelihood", "crossed bounds", "a bound whose exponential is infinite"],
+)
+def test_slopes_of_the_losses_are_those_of_autograd(probabilistic, bounds):
+    made = heads(probabilistic=probabilistic, bounds=bounds)
     out = torch.randn(3, 7, made.size, generator=seeded(1)).requires_grad_()
     targets = torch.randn(3, 7, 2, generator=seeded(2))
     bounds = made.bounds.clone().requires_grad_()
@@ -381,14 +385,15 @@ def test_hold_out_stopping_restores_each_members_best_weights_and_orders_the_eli
     scripted = [[1.0, 9.0, 5.0], [0.995, 4.0, 3.0], [0.99, 3.97, 8.0], [2.0, 3.5, 3.0], *[[2.0, 3.5, 3.0]] * 5]
     errors = iter(scripted)
     sizes = []
+    kept: list[list[Tensor]] = []  # the weights after each epoch
 
     def scripted_errors(inputs: Tensor, targets: Tensor) -> Tensor:
         sizes.append(len(inputs))
+        kept.append([p.clone() for p in made.networks.weights])
         return torch.tensor(next(errors))
 
     monkeypatch.setattr(made, "errors", scripted_errors)
-    kept: list[list[Tensor]] = []
-    found = made.fit(linear_data(80), tick=lambda: kept.append([p.clone() for p in made.networks.weights]))
+    found = made.fit(linear_data(80))
     # best epochs: member 0 the first (later ones are not 1 % better), 1 the fourth, 2 the second
     for member, epoch in enumerate((0, 3, 1)):
         for now, then in zip(made.networks.weights, kept[epoch], strict=True):
@@ -403,20 +408,24 @@ def test_hold_out_stopping_restores_each_members_best_weights_and_orders_the_eli
 def test_networks_of_ends_keep_their_own_best_and_prolong_no_fit(monkeypatch):
     made = ensemble(members=2, elites=2, patience=1)
     scripted = iter([[5.0, 5.0], [4.0, 6.0], [3.0, 5.5], [2.0, 4.0]])
-    monkeypatch.setattr(made.ends, "errors", lambda inputs, ends: torch.tensor(next(scripted)))
+    kept: list[Tensor] = []  # the weights after each epoch
+
+    def scripted_errors(inputs: Tensor, ends: Tensor) -> Tensor:
+        kept.append(made.ends.networks.weights[0].clone())
+        return torch.tensor(next(scripted))
+
+    monkeypatch.setattr(made.ends, "errors", scripted_errors)
     steady = iter([[1.0, 1.0]] * 9)
     monkeypatch.setattr(made, "errors", lambda inputs, targets: torch.tensor(next(steady)))
-    kept: list[Tensor] = []
-    assert made.fit(linear_data(40), tick=lambda: kept.append(made.ends.networks.weights[0].clone()))["epochs"] == 3
+    assert made.fit(linear_data(40))["epochs"] == 3
     assert torch.equal(made.ends.networks.weights[0][0], kept[2][0])
     assert torch.equal(made.ends.networks.weights[0][1], kept[0][1])
 
 
 def test_a_given_number_of_epochs_is_kept_to():
     made = ensemble(patience=0, batch_size=8)
-    ticks: list[int] = []
-    found = made.fit(linear_data(40), epochs=3, tick=lambda: ticks.append(made.updates))
-    assert (found["epochs"], ticks) == (3, [4, 8, 12])  # 32 rows are four batches
+    assert made.fit(linear_data(40), epochs=3)["epochs"] == 3
+    assert made.updates == 12  # 32 rows are four batches
     assert ensemble(max_epochs=2, patience=100).fit(linear_data(40))["epochs"] == 2
 
 
@@ -432,13 +441,21 @@ def test_elites_are_the_best_on_data_held_out():
     assert set(made.elites.tolist()) == set(errors.argsort()[:3].tolist())
 
 
-def test_a_fit_that_diverges_keeps_the_weights_from_before():
-    made = ensemble(patience=1)
-    before = made.networks.vector.clone()
+def test_a_fit_goes_on_when_an_upper_bound_has_fallen_out_of_reach():
+    made = ensemble(probabilistic=True, holdout=0.0)
+    made.heads.bounds[1, 0] = -88.6999  # Adam's next steps take it to where its exponential is infinite
+    losses = made.fit(linear_data(200), epochs=60)
+    assert made.heads.bounds[1, 0] < -88.73
+    assert all(isfinite(loss) for name, loss in losses.items() if name != "holdout_error")
+    assert made.networks.vector.isfinite().all()
+    assert made.fit(linear_data(200), epochs=200)["loss/dynamics"] < losses["loss/dynamics"]
+
+
+def test_a_fit_that_diverges_is_refused():
     data = linear_data(40)
     data["reward"][:] = torch.nan
-    assert made.fit(data)["epochs"] == 2
-    assert torch.equal(made.networks.vector, before)
+    with pytest.raises(FloatingPointError, match="expected finite losses, found dynamics nan"):
+        ensemble(patience=1).fit(data)
 
 
 def test_a_resumed_fit_goes_on_exactly(tmp_path):

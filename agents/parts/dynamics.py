@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -15,6 +16,16 @@ from agents.parts.networks import mlp
 def never_varied(data: Float[Tensor, "B D"]) -> Bool[Tensor, " D"]:
     """Whether a column is constant; a network learns nothing of how its prediction depends on such an input."""
     return data.std(0, correction=0) <= 1e-6 * (1.0 + data.mean(0).abs())
+
+
+def refuse_divergence(losses: Mapping[str, float]) -> None:
+    """Raise `FloatingPointError` unless all are finite: an agent that went on would act at random unseen."""
+    if not all(isfinite(loss) for loss in losses.values()):
+        found = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
+        raise FloatingPointError(
+            f"the fit of the dynamics model diverged: expected finite losses, found {found}; look for infinite numbers "
+            "in the observations and rewards, or lower the model's learning rate"
+        )
 
 
 class Normaliser:

@@ -6,7 +6,7 @@ C), details after the codes kchua/handful-of-trials and jannerm/mbpo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -103,18 +103,17 @@ class Ensemble:
         self.updates, self.end_seen = 0, False
         self._folded: Folded | None = None
 
-    def fit(
-        self, data: Mapping[str, Tensor], *, epochs: int | None = None, tick: Callable[[], None] | None = None
-    ) -> dict[str, float]:
+    def fit(self, data: Mapping[str, Tensor], *, epochs: int | None = None) -> dict[str, float]:
         """Train on ``data``: obs, action, next_obs and, if they are predicted, reward and terminated, ``[N ...]``.
 
         Goes on from the weights and the optimiser's state that there are, with new normalisers, hold-out part and
         bootstraps; stops as the config says, or after exactly ``epochs``; where something was held out, every member's
-        best weights are restored and the elites chosen. ``tick`` is called after every epoch. Returns ``loss/...``
-        (last epoch, per member), ``holdout_error`` (`errors`, the elites' mean; nan without hold-out) and ``epochs``.
+        best weights are restored and the elites chosen. Returns ``loss/...`` (last epoch, per member),
+        ``holdout_error`` (`errors`, the elites' mean; nan without hold-out) and ``epochs``. Raises
+        `FloatingPointError` where a loss is infinite or not a number.
         """
         self.normalise(data)
-        return fit_networks(self, *self._normal(data), epochs=epochs, tick=tick)
+        return fit_networks(self, *self._normal(data), epochs=epochs)
 
     def normalise(self, data: Mapping[str, Tensor]) -> None:
         """Set the normalisers by ``data``. `fit` does so; for those who use `update` alone.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil, nan
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from agents.parts.dynamics import refuse_divergence
 from agents.parts.ensemble_networks import MemberNetworks
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def fit_networks(
     ends: Float[Tensor, " N"] | None,
     *,
     epochs: int | None,
-    tick: Callable[[], None] | None,
 ) -> dict[str, float]:
     """See `Ensemble.fit`; the data is normalised already. Stopping as in MBPO's code, models/bnn.py."""
     config = ensemble.config
@@ -64,8 +63,6 @@ def fit_networks(
     while limit is None or done < limit:
         sums = _epoch(ensemble, table, own, inputs.shape[1])
         done += 1
-        if tick is not None:
-            tick()
         if len(aside):
             if best_ends is not None and ensemble.ends is not None and ends is not None:
                 best_ends.watch(ensemble.ends.errors(inputs[aside], ends[aside]))
@@ -75,6 +72,7 @@ def fit_networks(
     found = {
         name: float(total) / (ceil(len(rows) / config.batch_size) * config.members) for name, total in sums.items()
     }
+    refuse_divergence(found)
     error = nan
     if len(aside):
         best.restore()

@@ -66,7 +66,9 @@ class Heads:
         torch.mul(weighted, 2.0 * share, out=slope[..., :r])
         by_variance = (1.0 - scaled).mul_(precision).mul_(share)
         by_below = by_variance * below
-        by_raw = torch.addcmul(by_below, by_below, below * (-high).exp(), value=-1.0, out=slope[..., r:])
+        # Adam lowers an upper bound that nothing holds for ever; below -88 this is 0 x inf, which is 1 in the limit.
+        held = (below * (-high).exp()).nan_to_num_(nan=1.0)
+        by_raw = torch.addcmul(by_below, by_below, held, value=-1.0, out=slope[..., r:])
         torch.sub(low.exp() * by_variance.sum((0, 1)), self.weight, out=self.bounds_slope[0])
         torch.add((by_below - by_raw).sum((0, 1)), self.weight, out=self.bounds_slope[1])
         return {"dynamics": loss, "bounds": self.weight * (high - low).sum()}, slope

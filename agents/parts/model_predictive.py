@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from agents.parts.actions import ActionVectors
-from agents.parts.dynamics import DynamicsModel, Imagination, never_varied
+from agents.parts.dynamics import DynamicsModel, Imagination, never_varied, refuse_divergence
 from agents.parts.objective import Objective
 from agents.parts.planning import Planner, PlannerConfig
 
@@ -73,7 +73,10 @@ class ModelTraining:
         return "termination" in self.known or self.end_seen
 
     def fit(self, data: Mapping[str, Tensor]) -> dict[str, float]:
-        """Train on ``data [N ...]``, oldest first, from the weights that there are; the mean losses."""
+        """Train on ``data [N ...]``, oldest first, from the weights that there are; the mean losses.
+
+        Raises `FloatingPointError` where a loss is infinite or not a number.
+        """
         device, config = self.generator.device, self.config
         data = {name: tensor.to(device) for name, tensor in data.items()}
         inputs, targets = self.model.raw(data)
@@ -96,7 +99,9 @@ class ModelTraining:
                     sums[name] = sums.get(name, 0.0) + loss.detach()
         self.updates += batches * config.epochs
         self.end_seen = bool(ends.any())
-        return {f"loss/{name}": float(total) / (batches * config.epochs) for name, total in sums.items()}
+        found = {f"loss/{name}": float(total) / (batches * config.epochs) for name, total in sums.items()}
+        refuse_divergence(found)
+        return found
 
     def _noisy(self, clean: Float[Tensor, "N B C"], deviation: Float[Tensor, " C"]) -> Float[Tensor, "N B C"]:
         noise = torch.randn(clean.shape, generator=self.generator, device=clean.device)
