@@ -14,12 +14,15 @@ Deviations
   resets the simulator as often as it likes, for 500 states of validation too.
 * Real episodes last as long as the environment lets them. The code cuts them at the imagined horizon.
 * In the environment the policy's own samples act, as the paper says, with parameters perturbed for each episode. The
-  code adds noise of up to three times the action range to the mean instead: ``action_noise``.
+  code adds noise of up to three half-ranges of the actions to the mean instead: ``action_noise``.
 * An imagined episode that ends makes room for a new one, so that each step has as many; one that runs when the batch
   is full is cut there and followed by the baseline's value. A prediction that is not finite cuts an episode.
 * Imagined states and learned rewards are kept to the range of real ones, states as far again beyond it on either side:
   in a hundred steps a network that left its data grows without bound, and one such return outweighs all others.
-* The networks' weights go on from one iteration to the next. (The code draws them anew in every fifth.)
+* The networks' weights and their optimiser go on from one iteration to the next. (The code draws the weights anew in
+  every fifth, and begins with a new optimiser in each.) What is kept aside to stop a training by is drawn anew in each.
+  (The code keeps the first third of each iteration's data aside for good.) Weights are kept if they are 1 % better.
+* The first policy is orthogonal, with a last layer near 0.
 * An input that never varied in the data has no say in the model until it does: its weights are 0.
 """
 
@@ -52,14 +55,14 @@ OBSERVATIONS = ("vector",)
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Defaults: the authors' code for Hopper (params/params-hopper.json)."""
+    """Defaults: the authors' code for Hopper (params/params-hopper.json); see `PUBLISHED` for what else they ran."""
 
     steps_per_iteration: int = 3_000  # real steps between trainings
     param_noise: float = 3.0  # of the policy's last change in each parameter, standard deviation, per real episode
     action_noise: float | None = None  # most noise on the mean action, of half its range (code: 3); None: the policy's
     # The models
     members: int = 5  # networks
-    hidden: tuple[int, ...] = (1024, 1024)  # units of each hidden layer, ReLU (Swimmer 512)
+    hidden: tuple[int, ...] = (1024, 1024)  # units of each hidden layer, ReLU
     model_learning_rate: float = 1e-3  # Adam
     model_batch_size: int = 1_000  # transitions per member
     holdout: float = 1 / 3  # share of the data kept aside
@@ -68,7 +71,7 @@ class Config:
     # The policy
     policy_hidden: tuple[int, ...] = (32, 32)  # units, tanh
     init_std: float = 1.0  # of half the action range; each iteration begins with it
-    horizon: int = 100  # steps of an imagined episode (Swimmer 200)
+    horizon: int = 100  # steps of an imagined episode
     imagined_steps: int = 50_000  # per update of the policy
     discount: float = 1.0  # per step
     lam: float = 1.0  # trace weight of the advantage; 1: returns less the baseline
@@ -82,10 +85,12 @@ class Config:
     max_updates: int = 400  # per iteration
 
 
+PUBLISHED: dict[str, dict[str, Any]] = {"Swimmer-v5": {"hidden": (512, 512), "horizon": 200}}
+
+
 class METRPO:
     def __init__(self, problem: Problem, seed: int, config: Config) -> None:
         self.config, self.known, self.device = config, dict(problem.known), problem.device
-        self.budget = problem.budget
         obs_size = observed_vector(problem, "me_trpo")
         bounded_actions(problem, "me_trpo", "policy is Gaussian")
         self.actions = ActionVectors(problem.action_space, problem.device)
@@ -107,6 +112,7 @@ class METRPO:
                 weight_decay=0.0,
                 batch_size=config.model_batch_size,
                 holdout=config.holdout,
+                max_holdout=problem.budget,
                 patience=config.patience,
                 max_epochs=config.model_epochs,
                 bootstrap=False,
@@ -125,7 +131,7 @@ class METRPO:
             for _ in range(2)
         )
         set_parameters(self.explorer, parameters_of(self.policy_net))
-        self.change = torch.zeros_like(parameters_of(self.policy_net))  # by the last iteration
+        self.change = torch.zeros_like(parameters_of(self.policy_net))  # by the last iteration that made any
         self.baseline = LinearBaseline(obs_size, problem.device)
         self.trpo = TRPOConfig(max_kl=config.max_kl)
         self.replay = Replay(problem.budget, (obs_size,), self.actions.size)
@@ -149,12 +155,12 @@ class METRPO:
             self.replay.add(obs, action, float(reward), next_obs, terminated)
             self.begins = bool(terminated or truncated)
             metrics = None
-            if self.replay.added % self.config.steps_per_iteration == 0 and self.replay.added < self.budget:
+            if self.replay.added % self.config.steps_per_iteration == 0:
                 metrics = self.fit_models() | self.improve_policy()
             obs = env.reset()[0] if self.begins else next_obs
 
     def _perturb(self) -> None:
-        """Parameters for the next real episode: the more changed in the last iteration, the more perturbed."""
+        """Parameters for the next real episode: the more changed by the last improvement, the more perturbed."""
         noise = torch.randn(self.change.shape, generator=self.acting, device=self.device)
         set_parameters(self.explorer, parameters_of(self.policy_net) + self.config.param_noise * self.change * noise)
 
@@ -191,8 +197,9 @@ class METRPO:
                 phase.check(parameters_of(policy), self.validate(starts))
         set_parameters(policy, phase.best)
         self.policy_updates += phase.updates
-        self.change = phase.best - begin
-        self.change[: self.actions.size] = 0.0  # the deviations, which the code does not perturb
+        if phase.kept_at:
+            self.change = phase.best - begin
+            self.change[: self.actions.size] = 0.0  # the deviations, which the code does not perturb
         self.explorer_follows()
         return {f"policy/{name}": value for name, value in (found | phase.metrics()).items()}
 
@@ -287,10 +294,10 @@ class METRPO:
         return GaussianActor(self.policy_net, self.scale, mode == "sample")
 
     def world_model(self) -> WorldModel | None:
-        """The ensemble, and the policy's samples in it; None until it is fitted."""
+        """The ensemble, in which the policy's mean acts; None until it is fitted."""
         if self.ensemble.updates == 0:
             return None
-        act = lambda obs, generator: self.scale.bounded(self.policy_net.sample(obs, generator)[0])
+        act = lambda obs, _: self.scale.bounded(self.policy_net(obs))
         return ImaginedWorld(self.ensemble, self.actions, act=act, known=self.known)
 
     def save(self, folder: Path) -> None:
@@ -387,12 +394,14 @@ def improves(old: Float[Tensor, " E"], new: Float[Tensor, " E"], share: float) -
 
 
 def make(problem: Problem, seed: int, **config: Any) -> METRPO:
-    settings = Config(**config)
-    if not 2 <= settings.steps_per_iteration < problem.budget:
+    settings = Config(**{**PUBLISHED.get(problem.env_id, {}), **config})
+    if not 2 <= settings.steps_per_iteration <= problem.budget:
         raise ValueError(
-            f"me_trpo would never train: expected steps_per_iteration of at least 2 and below the budget of "
+            f"me_trpo would never train: expected steps_per_iteration of at least 2 and at most the budget of "
             f"{problem.budget} steps, found {settings.steps_per_iteration}; lower it"
         )
+    if settings.validate_every < 1:
+        raise ValueError(f"expected validate_every of at least 1 update, found {settings.validate_every}")
     if not 0.0 < settings.share <= 1.0:
         raise ValueError(f"expected a share of the members above 0 and at most 1, found {settings.share}")
     return METRPO(problem, seed, settings)

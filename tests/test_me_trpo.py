@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,29 @@ def test_the_best_policy_is_kept_and_its_deviation_begins_anew_in_each_phase(mon
     expected = seen[1] - before
     assert torch.equal(agent.change[2:], expected[2:])
     assert float(agent.change[:2].abs().max()) == 0.0
+
+
+def test_a_phase_that_keeps_nothing_leaves_the_noise_of_the_last_one_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = train(agent_of(tolerance=4), linear, 30)
+    returns = iter([[0.0] * 3, [1.0] * 3, *[[0.0] * 3] * 9])
+    monkeypatch.setattr(agent, "validate", lambda starts: torch.tensor(next(returns)))
+    assert agent.improve_policy()["policy/kept_at"] == 2
+    before = agent.change
+    monkeypatch.setattr(agent, "validate", lambda starts: torch.zeros(3))
+    assert agent.improve_policy()["policy/kept_at"] == 0
+    assert torch.equal(agent.change, before)
+    assert float(before.abs().max()) > 0.0
+
+
+def test_the_last_real_steps_are_learned_from_too() -> None:
+    assert train(agent_of(budget=50), linear, 50).policy_updates > train(agent_of(budget=50), linear, 49).policy_updates
+
+
+def test_published_settings_go_by_the_environment() -> None:
+    problem = problem_of(linear(), 9000)
+    assert make(problem, 0).config.horizon == 100
+    swimmer = make(replace(problem, env_id="Swimmer-v5"), 0, hidden=(8,)).config
+    assert (swimmer.horizon, swimmer.hidden) == (200, (8,))
 
 
 def counting(
@@ -283,10 +307,21 @@ def test_the_model_is_offered_once_it_was_fitted() -> None:
     assert lengths == [5, 5, 5]
 
 
+def test_in_its_dreams_the_mean_acts_as_in_evaluations() -> None:
+    problem = problem_of(linear(), 100, reward=lambda obs, action, next_obs: action.sum(1))
+    agent = train(make(problem, 0, **SMALL), linear, 30)
+    model, starts = agent.world_model(), np.ones((3, 2), np.float32)
+    assert model is not None
+    returns, _ = model.imagined_returns(starts, 1, 0)
+    assert returns == pytest.approx([float(agent.policy("mode").act(obs).sum()) for obs in starts], rel=1e-5)
+
+
 def test_what_it_cannot_do_is_said() -> None:
     env = linear()
     with pytest.raises(ValueError, match="steps_per_iteration"):
-        make(problem_of(env, 3000), 0)
+        make(problem_of(env, 2999), 0)
+    with pytest.raises(ValueError, match="validate_every of at least 1 update, found 0"):
+        make(problem_of(env, 100), 0, **{**SMALL, "validate_every": 0})
     with pytest.raises(ValueError, match="share"):
         make(problem_of(env, 100), 0, **SMALL, share=0.0)
     env.action_space = Discrete(2)
