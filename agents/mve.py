@@ -283,11 +283,15 @@ def make(problem: Problem, seed: int, **config: Any) -> MVE:
             f"expected a horizon of 0 or more and an interval of 1 or more steps, found horizon: {settings.horizon} "
             f"and interval: {settings.interval}"
         )
-    if settings.random_steps >= problem.budget:
+    if settings.random_steps >= problem.budget or settings.interval > problem.budget:
         raise ValueError(
-            f"mve would act at random to the end: expected random_steps below the budget of {problem.budget} steps, "
-            f"found {settings.random_steps}; lower random_steps (and model_from)"
+            f"mve would act at random to the end: expected random_steps below the budget of {problem.budget} steps and "
+            f"an interval of at most that, found random_steps: {settings.random_steps} and interval: "
+            f"{settings.interval}; lower them (and model_from)"
         )
+    ours = {name for name in ("actor_learning_rate", "noise", "saturation") if name in config}
+    if settings.learner == "sac" and ours:
+        raise ValueError(f"expected settings of learner: sac, found {', '.join(sorted(ours))}, which DDPG alone has")
     if settings.horizon and settings.model_from > settings.random_steps:
         raise ValueError(
             f"the learner would be taught by an untrained model: expected model_from of at most random_steps "

@@ -147,4 +147,6 @@ def make(problem: Problem, seed: int, **config: Any) -> Predictor:
             f"predictor would never learn: expected fit_every of at most the budget of {problem.budget} steps, "
             f"found {settings.fit_every}; lower fit_every"
         )
+    if settings.holdout <= 0.0 and settings.max_epochs is None:
+        raise ValueError("a training without a hold-out part never stops: set holdout above 0, or max_epochs")
     return Predictor(problem, seed, settings)

@@ -17,7 +17,6 @@ Deviations
   the L2 term is multiplied so that its share in the gradient is the code's.
 * The L2 term leaves the biases of the transition models alone.
 * Details of the learner: `deterministic_actor_critic`.
-* An input that never varied in the data has no say in the model until it does: its weights are 0.
 """
 
 from __future__ import annotations

@@ -322,6 +322,8 @@ def make(problem: Problem, seed: int, **config: Any) -> SVG:
             f"expected a horizon of 0 or more, and of 1 or more without the final value, found horizon: "
             f"{settings.horizon} and final_value: {settings.final_value}"
         )
+    if settings.normalise_every < 1:
+        raise ValueError(f"expected normalise_every of at least 1 step, found {settings.normalise_every}")
     if settings.random_steps >= problem.budget:
         raise ValueError(
             f"svg would act at random to the end: expected random_steps below the budget of {problem.budget} steps, "

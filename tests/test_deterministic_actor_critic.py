@@ -91,6 +91,11 @@ def test_noise_in_parameters_shrinks_where_actions_move_farther_than_declared_an
     assert part.adaptation.tolist() == pytest.approx([0.1 * 1.01**power, 0.0, 0.0])
 
 
+def test_the_first_noise_in_parameters_is_the_codes_share_of_the_action_range_for_each_layer():
+    part = ddpg(config=DDPGConfig(hidden=(16, 16), noise=0.4))  # the code's 0.2 of the range, over three layers
+    assert part.adaptation[0].item() == pytest.approx(0.2 / 3)
+
+
 def test_normalised_networks_say_how_to_differentiate_them():
     networks = Networks(1, [3, 4, 1], seeded(), normalise=True)
     out = networks.forward(torch.ones(2, 3))

@@ -390,10 +390,16 @@ def test_the_world_model_predicts_what_the_model_says_with_rewards_that_were_gra
 
 
 def test_settings_that_could_not_work_are_refused_with_the_remedy():
-    with pytest.raises(ValueError, match=r"random_steps below the budget of 1000 steps, found 10000"):
+    with pytest.raises(
+        ValueError, match=r"below the budget of 1000 steps and an interval of at most that, found random_steps: 10000"
+    ):
         make(problem_of(pendulum(), 1000), 0)
     with pytest.raises(ValueError, match=r"model_from of at most random_steps \(100\), found 5000"):
         make(problem_of(pendulum(), 1000), 0, random_steps=100)
+    with pytest.raises(ValueError, match="found random_steps: 100 and interval: 1001"):
+        make(problem_of(pendulum(), 1000), 0, random_steps=100, model_from=50, interval=1001)
+    with pytest.raises(ValueError, match="learner: sac, found noise, saturation, which DDPG alone has"):
+        make(problem_of(pendulum(), 1000), 0, random_steps=100, model_from=50, learner="sac", noise=0.1, saturation=0.0)
     with pytest.raises(ValueError, match="found horizon: -1 and interval: 10"):
         make(problem_of(pendulum()), 0, **{**SMALL, "horizon": -1})
     make(problem_of(pendulum(), 1000), 0, random_steps=100, horizon=0)  # where there is no model, none is awaited

@@ -72,5 +72,7 @@ def test_stopped_at_a_report_and_resumed_it_ends_with_the_same_weights(stop: int
 
 
 def test_who_would_never_learn_is_told() -> None:
+    with pytest.raises(ValueError, match="set holdout above 0, or max_epochs"):
+        make(problem_of(pendulum(), 50), 0, fit_every=20, holdout=0.0)
     with pytest.raises(ValueError, match=r"predictor would never learn.*found 60; lower fit_every"):
         predictor(59)

@@ -328,6 +328,8 @@ def test_what_it_cannot_do_is_refused_with_the_remedy():
         make(problem_of(pendulum(), 30), 0, **SMALL)
     with pytest.raises(ValueError, match=r"model_from of at most random_steps \(60\), found 70"):
         make(problem_of(pendulum()), 0, **{**SMALL, "model_from": 70})
+    with pytest.raises(ValueError, match="normalise_every of at least 1 step, found 0"):
+        make(problem_of(pendulum()), 0, **{**SMALL, "normalise_every": 0})
     with pytest.raises(ValueError, match="found horizon: 0 and final_value: False"):
         make(problem_of(pendulum()), 0, **{**SMALL, "horizon": 0, "final_value": False})
 

@@ -65,7 +65,8 @@ class DDPG:
         self.perturbed = self.actor.copy()
         # What `_perturb` adapts: the noise's deviation per number, the distance from the actor that it has led to since
         # the last adaptation (a sum over updates), and their count.
-        self.adaptation = torch.tensor([config.noise / (len(hidden) + 1), 0.0, 0.0], device=generator.device)
+        first = config.noise / 2 / (len(hidden) + 1)  # code: a share of the action range; ``noise`` is in half-ranges
+        self.adaptation = torch.tensor([first, 0.0, 0.0], device=generator.device)
 
     @torch.no_grad()
     def act(

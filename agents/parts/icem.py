@@ -46,11 +46,13 @@ class ICEM:
         self.elites: Tensor | None = None  # [H A N]
 
     def plan(self, returns: Returns, generator: torch.Generator) -> Float[Tensor, "H A"]:
-        """The best candidate of the last iteration; as elites go on from one to the next, it is the best seen."""
+        """The best candidate of the last iteration; as elites go on from one to the next, it is the best seen
+        (unless ``reuse`` is 0).
+        """
         config, proposal = self.config, self.proposal
         mean = proposal.middle if self.mean is None else self.mean
         std = config.initial_std * proposal.half_range
-        count, reused = config.candidates, int(config.reuse * config.elites)
+        count, reused = config.candidates, max(config.reuse > 0.0, int(config.reuse * config.elites))
         elites, scores = self._shifted(mean, std, reused, generator), torch.empty(0, device=generator.device)
         for iteration in range(config.iterations):
             if iteration:

@@ -70,7 +70,8 @@ class CEM:
     """The cross-entropy method as in PETS (Chua et al. 2018, section 5; kchua/handful-of-trials, optimizers/cem.py).
 
     The plan is the mean of the last distribution. What the code puts at the end of a shifted plan is 0, here the
-    middle of the action range. Under a cost limit that rejects, a mean above the limit gives way to the best candidate.
+    middle of the action range; its least variance is in the action's units, here in half-ranges, or small actions
+    would never be searched. Under a cost limit that rejects, a mean above the limit gives way to the best candidate.
     State: the shifted mean.
     """
 
@@ -83,7 +84,7 @@ class CEM:
         mean = proposal.middle if self.mean is None else self.mean
         var = proposal.half_range.square() / 4
         for _ in range(config.iterations):
-            if var.max() <= config.least_variance:
+            if (var / proposal.half_range.square()).max() <= config.least_variance:
                 break
             candidates = proposal.truncated(mean, var, proposal.uniform(config.candidates, generator))
             scores = returns(candidates)

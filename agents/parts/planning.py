@@ -31,7 +31,7 @@ class PlannerConfig:
     iterations: int = 5  # not shooting; Chua et al. 2018 (icem's paper 3, mppi's 1)
     elites: int = 40  # cem, icem; the best candidates, which the next are drawn around; Chua et al. (icem's code 10)
     momentum: float = 0.1  # cem, icem; alpha, share of the last iteration's mean and spread that is kept; both codes
-    least_variance: float = 1e-3  # cem; stop when no action's variance is larger; its code
+    least_variance: float = 1e-3  # cem; half-ranges squared; stop when no action's variance is larger; its code
     noise_exponent: float = 2.0  # icem; beta of 1 / f^beta, 0 white; its code 0.25 (HalfCheetah) to 3.5 by task
     initial_std: float = 0.5  # icem; of half the action range; its code
     decay: float = 1.25  # icem; gamma, by which the candidates become fewer per iteration; its code
