@@ -16,7 +16,8 @@ Deviations
 * The paper's trials are episodes of fixed length. Here a trial is as many episodes as it takes to live through
   ``trial_steps`` steps: one where episodes are that long, several where they end early.
 * Observations are taken as the suite gives them: no sines and cosines of angles (the code has them for CartPole and
-  HalfCheetah), and every target is a difference (the code predicts HalfCheetah's first observation itself).
+  HalfCheetah), and every target is a difference (the code predicts HalfCheetah's first observation, the velocity that
+  it is paid for, itself, and does not show it to the networks).
 * A Discrete action is a one-hot vector, and CEM moves the probabilities of each step's actions.
 * A candidate one of whose particles diverges is a worst one. (The code counts such a particle as a cost of 1e6.)
 * The other planners, and a limit on a cost that the suite grants, are options.

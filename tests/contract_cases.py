@@ -27,6 +27,7 @@ WORLDS = {
     "cartpole": World(env="classic", options={"id": "CartPole-v1"}, budget=157),
     "pendulum": World(env="classic", options={"id": "Pendulum-v1"}, budget=223),  # an episode has 200 steps
     "hopper": World(env="mujoco", options={"id": "Hopper-v5"}),
+    "hopper-velocity": World(env="mujoco_velocity", options={"id": "Hopper-v5"}),
     "breakout": World(env="tests.short_breakout", telling=False),
     "carracing": World(env="carracing", options={"time_limit": 25}),
     "carracing-discrete": World(env="carracing", options={"time_limit": 25, "continuous": False}),
@@ -187,6 +188,7 @@ CASES = [
     mb_mpc("pendulum", known=("reward", "termination")),
     mb_mpc("hopper", known=("termination",)),
     mb_mpc("waypoint"),
+    mb_mpc("hopper-velocity", known=("reward", "termination")),
     Case(agent="agents.tabular_planner", world="exam", config={"random_steps": 40}),
     mbpo("pendulum"),
     mbpo("hopper"),

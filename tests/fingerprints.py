@@ -47,6 +47,7 @@ CASES = [
     Case(name="hopper", env="mujoco", options={"id": "Hopper-v5"}),
     Case(name="half-cheetah", env="mujoco", options={"id": "HalfCheetah-v5"}),
     Case(name="half-cheetah-x", env="mujoco", options={"id": "HalfCheetah-v5", "x_in_obs": True}),
+    Case(name="swimmer-velocity", env="mujoco_velocity", options={"id": "Swimmer-v5"}),
     Case(name="pusher", env="mujoco", options={"id": "Pusher-v5"}),
     Case(name="ant-short", env="mujoco", options={"id": "Ant-v5", "truncated_obs": True}),
     Case(name="humanoid", env="mujoco", options={"id": "Humanoid-v5"}),
