@@ -110,7 +110,7 @@ class DDPG:
     def targets(self, batch: Mapping[str, Tensor]) -> Float[Tensor, " B"]:
         """r + gamma (1 - terminated) Q'(s', mu'(s')). A time limit is no true end and is not in ``terminated``."""
         cont = 1.0 - batch["terminated"].float()
-        return batch["reward"] + cont * batch.get("discount", self.config.gamma) * self.value(batch["next_obs"])
+        return batch["reward"] + cont * self.config.gamma * self.value(batch["next_obs"])
 
     def update(self, batch: Mapping[str, Tensor], targets: Float[Tensor, " B"] | None = None) -> dict[str, Tensor]:
         """One step of critics, actor and targets. Returns scalar tensors: the losses before the step and the mean Q."""

@@ -75,8 +75,7 @@ class SAC:
     """Actor, critics and their targets on ``generator``'s device; ``low`` and ``high [A]`` bound the actions.
 
     Observations are taken as they are; actions come and go in the environment's units, and the networks see them in
-    [-1, 1]. A batch is a mapping of tensors ``obs, next_obs [B D]``, ``action [B A]``, ``reward, terminated [B]`` and,
-    for returns over several steps, ``discount [B]``, which stands in for gamma.
+    [-1, 1]. A batch is a mapping of tensors ``obs, next_obs [B D]``, ``action [B A]``, ``reward, terminated [B]``.
 
     ``generator`` gives the first weights, then the noise of every update; `state` holds it.
 
@@ -125,13 +124,6 @@ class SAC:
         sampled = squash(self.actor(obs)[0], self._noise(len(obs)))
         return self.bounds.outward(sampled.unit), sampled.log_prob
 
-    def log_prob(self, obs: Float[Tensor, "B D"], action: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
-        """Of given actions, as densities in [-1, 1]. An action at its bound counts as one just inside."""
-        head = self.actor(obs)[0]
-        mean, log_std = head.chunk(2, 1)
-        u = self.bounds.inward(action).clamp(-1.0 + 1e-6, 1.0 - 1e-6).atanh()
-        return squash(head, (u - mean) * (-log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)).exp()).log_prob
-
     def critic(
         self, obs: Float[Tensor, "B D"], action: Float[Tensor, "B A"], *, target: bool = False
     ) -> Float[Tensor, "E B"]:
@@ -150,7 +142,7 @@ class SAC:
     def targets(self, batch: Mapping[str, Tensor]) -> Float[Tensor, " B"]:
         """r + gamma (1 - terminated) V(s') (eq. 2). A time limit is no true end and is not in ``terminated``."""
         cont = 1.0 - batch["terminated"].float()
-        return batch["reward"] + cont * batch.get("discount", self.config.gamma) * self.value(batch["next_obs"])
+        return batch["reward"] + cont * self.config.gamma * self.value(batch["next_obs"])
 
     def update(self, batch: Mapping[str, Tensor], targets: Float[Tensor, " B"] | None = None) -> dict[str, Tensor]:
         """One step of critics, actor, temperature and target critics, in the order of stable-baselines3.
@@ -208,11 +200,6 @@ class SAC:
         loss = self.log_temperature * self.log_temperature_slope
         self.actor_optimiser.step()
         return {"actor": alpha * log_prob - q.mean(), "temperature": loss, "entropy": -log_prob, "alpha": alpha}
-
-    def actor_loss(self, obs: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        """J_pi for autograd, to be added to (SVG): ``actor.differentiate(loss)``, then `actor_optimiser`'s step."""
-        action, log_prob = self.sample(obs)
-        return (self.log_temperature.exp() * log_prob - self.critic(obs, action).amin(0)).mean()
 
     def _noise(self, count: int) -> Float[Tensor, "B A"]:
         return torch.randn(count, self.action_size, generator=self.generator, device=self.generator.device)
