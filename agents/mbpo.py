@@ -68,6 +68,7 @@ class Config:
     members: int = 7  # networks
     elites: int = 5  # those with the least hold-out error, of which each imagined step takes one at random
     model_learning_rate: float = 1e-3  # Adam
+    model_weight_decay: float | tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)  # of each layer, or of all
     model_batch_size: int = 256  # transitions per member
     patience: int = 5  # training ends when for more epochs than this no member's hold-out error fell by 1 %
     model_epochs: int | None = None  # of a training at most
@@ -150,6 +151,7 @@ class MBPO:
                 elites=config.elites,
                 hidden=task.model_hidden,
                 learning_rate=config.model_learning_rate,
+                weight_decay=config.model_weight_decay,
                 batch_size=config.model_batch_size,
                 patience=config.patience,
                 max_epochs=config.model_epochs,
@@ -287,10 +289,10 @@ class MBPO:
         return ActorPolicy(self.sac, self.actions, mode == "sample")
 
     def world_model(self) -> WorldModel | None:
-        """The ensemble, in which the policy explores as it does in rollouts; None until it is fitted."""
+        """The ensemble, in which the policy plays its mode; None until it is fitted."""
         if self.ensemble.updates == 0:
             return None
-        act = lambda obs, generator: self.sac.act(obs, True, generator)
+        act = lambda obs, generator: self.sac.act(obs, False, generator)
         return ImaginedWorld(self.ensemble, self.actions, act=act, known=self.known)
 
     def save(self, folder: Path) -> None:
@@ -338,6 +340,12 @@ def make(problem: Problem, seed: int, **config: Any) -> MBPO:
         raise ValueError(
             f"expected at least 5 random steps, of which the model keeps a fifth aside, and fewer than the budget of "
             f"{problem.budget} steps, found random_steps: {task.random_steps}"
+        )
+    decay, layers = settings.model_weight_decay, len(task.model_hidden) + 1
+    if isinstance(decay, tuple) and len(decay) != layers:
+        raise ValueError(
+            f"expected one model_weight_decay for all or for each of the model's {layers} layers, found {list(decay)}; "
+            "set it beside model_hidden"
         )
     if not 0.0 <= settings.real_ratio <= 1.0:
         raise ValueError(f"expected a real_ratio from 0 to 1, found {settings.real_ratio}")

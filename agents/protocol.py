@@ -183,9 +183,11 @@ class WorldModel(Protocol):
         """Open-loop prediction of held-out sequences."""
 
     def imagined_returns(self, first_obs: np.ndarray, steps: int, seed: int) -> tuple[list[float], list[int]] | None:
-        """Returns and lengths of the agent's own policy, played inside the model from each of ``first_obs [B, ...]``.
+        """Returns and lengths of the agent's ``policy("mode")``, played in the model from ``first_obs [B, ...]``.
 
-        For at most ``steps`` steps. None: the model has no reward or no notion of acting.
+        The mode also where the agent learns from samples: evaluations are by the mode, and a gap between the two is to
+        be the model's, not the noise's. For at most ``steps`` steps. None: the model has no reward or no notion of
+        acting.
         """
 
 

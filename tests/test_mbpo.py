@@ -397,6 +397,14 @@ def test_evaluation_leaves_no_trace_and_a_policy_stays_as_it_was():
     assert agent.policy("mode").act(obs) != first
 
 
+def test_its_world_model_plays_the_mode_as_evaluations_do():
+    agent = make(problem_of(linear(), 30, reward=lambda obs, action, next_obs: action[:, 0]), 0, **SMALL)
+    train(agent, linear, 30)
+    first = np.array([[0.5, -0.5], [0.1, 0.9], [-1.0, 0.3]], np.float32)
+    returns, _ = agent.world_model().imagined_returns(first, 1, seed=3)
+    assert returns == pytest.approx([float(agent.policy("mode").act(obs)[0]) for obs in first], abs=1e-6)
+
+
 def test_its_world_model_predicts_what_the_linear_system_does():
     config = {"random_steps": 400, "model_hidden": (64,) * 4, "model_epochs": 100, "model_batch_size": 64}
     agent = make(problem_of(linear(), 402), 0, **{**SMALL, **config})
@@ -429,6 +437,7 @@ def test_it_learns_to_hold_the_linear_system_at_its_origin():
         (probes.ActionMatters(), {}, "bounded one-dimensional Box of actions, but ActionMatters has Discrete"),
         (linear(), {"random_steps": 1_000}, "fewer than the budget of 1000 steps, found random_steps: 1000"),
         (linear(), {"random_steps": 2}, "at least 5 random steps"),
+        (linear(), {"model_hidden": (8,)}, "each of the model's 2 layers, found .*; set it beside model_hidden"),
         (linear(), {"real_ratio": 5.0}, "real_ratio from 0 to 1, found 5"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,8 @@ from analysis.model_quality import exponent
 from results.record import encode
 from suites.runner import evaluation, model_quality
 from suites.runner.evaluation import Episode, Recorder, play
-from suites.runner.model_quality import HORIZONS, model_rows, sequences
+from suites.runner.model_quality import HORIZONS, model_rows
+from suites.runner.model_windows import windows
 from suites.spec import TrialSpec
 
 
@@ -44,6 +45,11 @@ def episode(obs: Any, action: Any = None, reward: Any = None, *, terminated: boo
         reward=list(np.zeros(count) if reward is None else reward),
         terminated=terminated,
     )
+
+
+def sequences(episodes: Sequence[Episode], context: int, horizons: Sequence[int] = HORIZONS) -> Sequences | None:
+    found = windows(episodes, context, horizons)
+    return found.asked if found else None
 
 
 def truth(asked: Sequences) -> np.ndarray:
@@ -81,13 +87,13 @@ POLICY = SimpleNamespace(reset=lambda seed: None, act=lambda obs: np.float32(0.5
 PLAYED: dict[str, Any] = {"task": "t", "seed": 0, "steps": 0}
 
 
-def test_a_recorder_keeps_five_whole_episodes_and_every_beginning_and_changes_no_score() -> None:
+def test_a_recorder_keeps_eight_whole_episodes_and_every_beginning_and_changes_no_score() -> None:
     recorder, ticks = Recorder(), []
-    found = play(Counting(), POLICY, **PLAYED, episodes=8, tick=lambda: ticks.append(1), recorder=recorder)
-    assert found == play(Counting(), POLICY, **PLAYED, episodes=8, tick=lambda: None) == ([3.5] * 8, [7] * 8)
-    assert len(ticks) == 56
-    assert len(recorder.first_obs) == 8
-    assert len(recorder.episodes) == 5
+    found = play(Counting(), POLICY, **PLAYED, episodes=9, tick=lambda: ticks.append(1), recorder=recorder)
+    assert found == play(Counting(), POLICY, **PLAYED, episodes=9, tick=lambda: None) == ([3.5] * 9, [7] * 9)
+    assert len(ticks) == 63
+    assert len(recorder.first_obs) == 9
+    assert len(recorder.episodes) == 8
     for one in recorder.episodes:
         assert np.concatenate(one.obs).tolist() == [0, 1, 2, 3, 4, 5, 6, 7]  # copies: the environment's array moved on
         assert one.reward == [0.5] * 7
@@ -129,6 +135,57 @@ def test_of_many_starts_thirty_two_are_taken_from_all_episodes_in_proportion() -
     for k, first in enumerate(asked.obs[:, 0]):
         one, at = (long, 40 * k + 20) if k < 24 else (short, 40 * k + 20 - 960)
         assert (first == one.obs[at]).all()
+
+
+def counts(lengths: Sequence[int], context: int = 0) -> tuple[dict[int, int], int]:
+    """How many windows speak of each horizon, and how many there are."""
+    found = windows([walk(length) for length in lengths], context, HORIZONS)
+    assert found is not None
+    return {h: int(found.lasting(h).sum()) for h in HORIZONS}, len(found.asked.obs)
+
+
+def test_every_horizon_that_the_episodes_allow_has_its_share_of_windows() -> None:
+    # Reacher: 32 starts over 250 leave one that lasts 50 steps and 17 that last 25. Only a beginning lasts 50.
+    assert counts([50] * 5) == ({1: 32, 2: 31, 5: 29, 10: 26, 25: 17, 50: 5}, 36)
+    assert counts([50] * 20)[0][50] == 16
+    # of 60 steps 11 places each last 50, of 70 with a context of 10 too
+    for found, asked in (counts([60] * 5), counts([70] * 5, 10)):
+        assert found[50] == 16
+        assert min(found.values()) >= 16
+        assert asked <= 48  # a measurement takes at most half as long again
+    assert counts([1000] * 5) == ({1: 32, 2: 32, 5: 32, 10: 32, 25: 31, 50: 30}, 32)  # enough as it is
+    assert counts([7, 3]) == ({1: 10, 2: 8, 5: 3, 10: 0, 25: 0, 50: 0}, 10)
+    for lengths in np.random.default_rng(0).integers(1, 80, (50, 5)).tolist():
+        found, asked = counts(lengths)
+        places = {h: sum(max(length - h + 1, 0) for length in lengths) for h in HORIZONS}
+        assert asked <= 48
+        assert all(found[h] >= min(places[h], 16) for h in HORIZONS)
+
+
+def test_windows_for_far_horizons_are_spread_over_all_episodes_and_say_nothing_of_the_near_ones() -> None:
+    episodes = [episode(np.arange(61.0)[:, None] + 100 * number) for number in range(3)]
+    found, again = windows(episodes, 0, HORIZONS), windows(episodes, 0, HORIZONS)
+    assert found is not None
+    assert again is not None
+    assert (again.asked.obs == found.asked.obs).all()
+    begun = found.asked.obs[:, 0, 0]
+    assert len(set(begun)) == len(begun)
+    assert np.bincount((begun[32:] // 100).astype(int)).tolist() == [3, 4, 3]
+    assert found.even == found.lasting(1).sum() == found.lasting(1)[:32].sum() == 32
+    assert found.lasting(50)[32:].all()
+
+    def off_where_added(asked: Sequences) -> Prediction:
+        obs = truth(asked).copy()
+        obs[32:] += 1000.0
+        alarm = np.zeros(asked.reward.shape)
+        alarm[32:] = 1.0
+        return Prediction(obs=obs, termination=alarm, reconstruction=asked.obs[:, 0])
+
+    rows = rows_of(off_where_added, *episodes)
+    assert [rows[h]["error"] for h in (0, 1, 10)] == [0.0] * 3
+    assert rows[50]["error"] > 0
+    assert rows[0]["windows"] == 32
+    assert all(rows[h]["termination"]["false_alarms"] == 0.0 for h in HORIZONS)  # an end that came is no rarer for it
 
 
 def test_episodes_without_a_step_after_the_context_give_no_window() -> None:
@@ -351,8 +408,9 @@ def test_beside_an_evaluation_stand_model_rows_and_the_dream_from_the_same_first
     assert [row["kind"] for row in found] == ["model"] * 3 + ["virtual"]  # seven steps: horizons 1, 2, 5
     assert all((row["step"], row["final"]) == (10, False) for row in found)
     assert found[-1] == {
-        "kind": "virtual", "step": 10, "final": False, "where": "dream", "returns": [9.0, 8.0, float("inf")],
-        "lengths": [11, 11, 11], "real_returns": [3.5] * 3, "real_lengths": [7] * 3,
+        "kind": "virtual", "step": 10, "final": False, "where": "dream", "policy": "mode",
+        "returns": [9.0, 8.0, float("inf")], "lengths": [11, 11, 11],
+        "real_returns": [3.5] * 3, "real_lengths": [7] * 3,
     }  # fmt: skip
     assert json.loads(encode(found[-1]))["returns"] == [9.0, 8.0, None]
     ((first, steps, seed),) = model.asked
@@ -374,6 +432,14 @@ def test_the_final_policy_is_played_in_the_environment_that_it_was_trained_in_to
     quick = spec.model_copy(update={"env": "made_up.quick", "action_repeat": 1})
     assert measured(quick, None, final=False) == []
     assert measured(quick, None) == [
-        {"kind": "virtual", "step": 10, "final": True, "where": "made_up.quick", "returns": [4.5] * 3,
-         "lengths": [9] * 3, "real_returns": [3.5] * 3, "real_lengths": [7] * 3}
+        {"kind": "virtual", "step": 10, "final": True, "where": "made_up.quick", "policy": "mode",
+         "returns": [4.5] * 3, "lengths": [9] * 3, "real_returns": [3.5] * 3, "real_lengths": [7] * 3}
     ]  # fmt: skip
+
+
+def test_a_dream_is_by_the_mode_also_where_evaluations_are_by_samples_and_its_row_says_so(spec: TrialSpec) -> None:
+    by_samples = {"evaluate": spec.evaluate.model_copy(update={"policy": "sample"})}
+    quick = spec.model_copy(update={"env": "made_up.quick", "action_repeat": 1, **by_samples})
+    dream = Model(lambda asked: Prediction(obs=truth(asked)), imagined=([9.0] * 3, [9] * 3))
+    told = {row["where"]: row["policy"] for row in measured(quick, dream) if row["kind"] == "virtual"}
+    assert told == {"dream": "mode", "made_up.quick": "sample"}

@@ -30,9 +30,10 @@ class Step(NamedTuple):
 class ImaginedWorld:
     """`agents.protocol.WorldModel` of an `Ensemble` or a `DynamicsModel`.
 
-    ``actions`` turns the environment's actions into vectors. ``act``: the agent's own behaviour on a batch of
-    observations, as vectors; None where acting inside the model is unaffordable. ``known``: what the suite granted
-    (`Problem.known`). ``ends``: whether a `DynamicsModel` is to be believed about ends (an ensemble knows itself).
+    ``actions`` turns the environment's actions into vectors. ``act``: what the agent's ``policy("mode")`` does on a
+    batch of observations, as vectors; None where acting inside the model is unaffordable. ``known``: what the suite
+    granted (`Problem.known`). ``ends``: whether a `DynamicsModel` is to be believed about ends (an ensemble knows
+    itself).
     """
 
     def __init__(

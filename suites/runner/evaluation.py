@@ -15,7 +15,7 @@ import numpy as np
 from agents.protocol import Policy
 from suites.runner.seeds import evaluation_seed, policy_seed
 
-KEPT = 5  # episodes of an evaluation that a recorder keeps whole
+KEPT = 8  # episodes of an evaluation that a recorder keeps whole
 ROOM = 64 * 2**20  # bytes that they may take; 5 laps of CarRacing at 64 x 64 take 59 MiB
 
 

@@ -1,27 +1,29 @@
 """How good an agent's world model is, measured beside an evaluation on its own episodes, which nobody was trained on.
 
 A row ``model`` for each horizon h: the model predicts the h-th step after the last observation that it saw, from the
-actions alone. A row is over the windows (stretches of the kept episodes, evenly spread) that last so long; of a part
-that the model does not predict it says nothing.
+actions alone. A row is over ``windows`` many stretches of the kept episodes that last so long, see `model_windows`;
+of a part that the model does not predict it says nothing.
 
 ``error``        root mean squared error of the observation, over windows and dimensions. Unit ``std``: each dimension
-                 divided by its standard deviation in these windows (one that never changes is left out); unit
+                 divided by its standard deviation in evenly spread windows (left out: one that never changes); unit
                  ``pixel``, of images: brightness from 0 to 1. null if any window's prediction is not finite, and
                  ``diverged`` says of how many that is so.
 ``reward_error`` root mean squared error of the reward, in its own unit; ``reward_correlation`` is Pearson's over the
                  windows, null below three or where one side is constant.
-``termination``  over all steps up to the h-th: ``ends``, how many there truly were; ``brier``, the mean squared
-                 difference of the probability from what came; ``false_alarms``, the share of steps without an end
-                 that are given more than 1/2; and where there were ends ``accuracy``, balanced: the mean of the share
-                 of ends found and the share of other steps left alone.
+``termination``  over all steps up to the h-th of evenly spread windows: ``ends``, how many there truly were;
+                 ``brier``, the mean squared difference of the probability from what came; ``false_alarms``, the share
+                 of steps without an end that are given more than 1/2; and where there were ends ``accuracy``,
+                 balanced: the mean of the share of ends found and the share of other steps left alone.
 ``calibration``  ``within_1`` and ``within_2``: the share of single errors (windows x dimensions) that are at most one
                  and two of the standard deviations predicted for them; 0.683 and 0.954 if these are Gaussian and true.
-``gradient``     `Pathwise.gradients` from the windows' last observations seen; null where that is not finite.
+``gradient``     `Pathwise.gradients` from the last observations seen of evenly spread windows; null: not finite.
 
 Horizon 0 is the reconstruction of the last observation that was seen.
 
 A row ``virtual`` holds returns and lengths of the agent's policy in a ``where`` other than its evaluation environment
 (inside its own model: ``dream``), beside the ``real_returns`` and ``real_lengths`` of the same first observations.
+``policy`` says by which behaviour the former were played: ``mode`` or ``sample``; a dream is lived by the mode, and is
+like the latter only where the suite evaluates by it (older rows do not say it).
 """
 
 from __future__ import annotations
@@ -34,13 +36,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.protocol import Agent, HasWorldModel, Pathwise, Prediction, Sequences, WorldModel
+from agents.protocol import Agent, HasWorldModel, Pathwise, PolicyMode, Prediction, Sequences, WorldModel
 from suites import envs
 from suites.runner.evaluation import Episode, Recorder, play
+from suites.runner.model_windows import Windows, windows
 from suites.spec import TrialSpec
 
 HORIZONS = (1, 2, 5, 10, 25, 50)  # steps after the context
-WINDOWS = 32
 CONTEXT = {"vector": 0, "image": 10}  # steps observed before: a frame does not show where things are moving
 DREAM = "dream"
 
@@ -76,10 +78,11 @@ def rows(
         limit = time_limit(spec) or max(real[1])
         imagined = model.imagined_returns(np.stack(recorded.first_obs), limit, spec.seed)
         if imagined is not None:
-            found.append({"kind": "virtual", **told, **virtual(DREAM, imagined, real)})
+            found.append({"kind": "virtual", **told, **virtual(DREAM, imagined, real, "mode")})
         tick()
     if final and hasattr(envs.module(spec.env), "EVALUATED_IN"):
-        found.append({"kind": "virtual", **told, **virtual(spec.env, _in_training(spec, agent, step, tick), real)})
+        there = _in_training(spec, agent, step, tick)
+        found.append({"kind": "virtual", **told, **virtual(spec.env, there, real, spec.evaluate.policy)})
     return found
 
 
@@ -107,7 +110,9 @@ def time_limit(spec: TrialSpec) -> int | None:
     return math.ceil(limit / spec.action_repeat) if limit else None
 
 
-def virtual(where: str, found: tuple[list[float], list[int]], real: tuple[list[float], list[int]]) -> Row:
+def virtual(
+    where: str, found: tuple[list[float], list[int]], real: tuple[list[float], list[int]], policy: PolicyMode
+) -> Row:
     """A row ``virtual`` without its place in the record; both sides are returns and lengths of the same episodes."""
     returns, lengths = [float(one) for one in found[0]], [int(one) for one in found[1]]
     if not len(returns) == len(lengths) == len(real[0]):
@@ -115,36 +120,8 @@ def virtual(where: str, found: tuple[list[float], list[int]], real: tuple[list[f
             f"{where}: expected a return and a length for each of {len(real[0])} first observations, "
             f"found {len(returns)} and {len(lengths)}. Return one of each from `imagined_returns`."
         )
-    return {"where": where, "returns": returns, "lengths": lengths, "real_returns": real[0], "real_lengths": real[1]}
-
-
-def sequences(episodes: Sequence[Episode], context: int, horizons: Sequence[int] = HORIZONS) -> Sequences | None:
-    """Up to 32 windows of ``context`` and the longest horizon, starting evenly spread over all steps.
-
-    A window may reach beyond its episode, for models must be asked about ends; it has the context and one step at
-    least. What lies beyond repeats the last observation and action. None if no episode is long enough.
-    """
-    starts = [(episode, at) for episode in episodes for at in range(len(episode.reward) - context)]
-    count = min(WINDOWS, len(starts))
-    chosen = [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]
-    if not chosen:
-        return None
-    windows = [_window(episode, at, context + max(horizons)) for episode, at in chosen]
-    return Sequences(**{name: np.stack([window[name] for window in windows]) for name in windows[0]}, context=context)
-
-
-def _window(episode: Episode, start: int, length: int) -> dict[str, Array]:
-    end = min(start + length, len(episode.reward))
-    beyond = start + length - end
-    terminated = np.zeros(length, dtype=np.bool_)
-    terminated[end - start - 1] = episode.terminated and end == len(episode.reward)
-    return {
-        "obs": np.stack([*episode.obs[start : end + 1], *[episode.obs[end]] * beyond]),
-        "action": np.stack([*episode.action[start:end], *[episode.action[end - 1]] * beyond]),
-        "reward": np.array([*episode.reward[start:end], *[0.0] * beyond]),
-        "terminated": terminated,
-        "valid": np.arange(length) < end - start,
-    }
+    sides = {"returns": returns, "lengths": lengths, "real_returns": real[0], "real_lengths": real[1]}
+    return {"where": where, "policy": policy, **sides}
 
 
 def model_rows(model: WorldModel, episodes: Sequence[Episode], seed: int) -> Iterator[Row]:
@@ -153,26 +130,28 @@ def model_rows(model: WorldModel, episodes: Sequence[Episode], seed: int) -> Ite
         return
     one = episodes[0].obs[0]
     image = one.dtype == np.uint8 and one.ndim >= 2
-    asked = sequences(episodes, CONTEXT["image" if image else "vector"])
-    if asked is None:
+    found = windows(episodes, CONTEXT["image" if image else "vector"], HORIZONS)
+    if found is None:
         return
+    asked, even = found
     said = model.predict(asked, seed)
     _refuse_other_shapes(said, asked)
-    scale, unit = (np.full(one.size, 255.0), "pixel") if image else (_spread(asked), "std")
+    scale, unit = (np.full(one.size, 255.0), "pixel") if image else (_spread(asked, even), "std")
+    last = asked.obs[:even, asked.context]
     if said.reconstruction is not None:
-        last = asked.obs[:, asked.context]
-        error, diverged = _error(_flat(said.reconstruction) - _flat(last), scale)
-        yield {"horizon": 0, "windows": len(last), "unit": unit, "error": error, "diverged": diverged}
-    slopes = model.gradients(asked.obs[:, asked.context], HORIZONS, seed) if isinstance(model, Pathwise) else []
+        error, diverged = _error(_flat(said.reconstruction[:even]) - _flat(last), scale)
+        yield {"horizon": 0, "windows": even, "unit": unit, "error": error, "diverged": diverged}
+    slopes = model.gradients(last, HORIZONS, seed) if isinstance(model, Pathwise) else []
     for h, slope in zip_longest(HORIZONS, slopes):
-        lasting = asked.valid[:, asked.context + h - 1]
+        lasting = found.lasting(h)
         if lasting.any():
-            row = {"horizon": h, "windows": int(lasting.sum()), "unit": unit, **_at(h, lasting, said, asked, scale)}
+            row = {"horizon": h, "windows": int(lasting.sum()), "unit": unit, **_at(h, lasting, said, found, scale)}
             yield row | ({"gradient": _number(slope)} if slopes else {})
 
 
-def _at(h: int, lasting: Array, said: Prediction, asked: Sequences, scale: Array) -> Row:
-    """All that is measured of the h-th step, in the windows that last so long."""
+def _at(h: int, lasting: Array, said: Prediction, found: Windows, scale: Array) -> Row:
+    """All that is measured of the h-th step, in the windows that speak of it."""
+    asked, even = found
     errors = _flat(said.obs[lasting, h - 1]) - _flat(asked.obs[lasting, asked.context + h])
     error, diverged = _error(errors, scale)
     row: Row = {"error": error, "diverged": diverged}
@@ -182,8 +161,8 @@ def _at(h: int, lasting: Array, said: Prediction, asked: Sequences, scale: Array
         row["reward_correlation"] = _correlation(theirs, true)
     if said.termination is not None:
         steps = slice(asked.context, asked.context + h)
-        counted = asked.valid[:, steps]
-        row["termination"] = _termination(said.termination[:, :h][counted], asked.terminated[:, steps][counted])
+        counted = asked.valid[:even, steps]
+        row["termination"] = _termination(said.termination[:even, :h][counted], asked.terminated[:even, steps][counted])
     if said.obs_std is not None:
         std = _flat(said.obs_std[lasting, h - 1])[:, scale > 0]
         if std.size:
@@ -197,10 +176,10 @@ def _flat(arrays: Array) -> Array:
     return np.asarray(arrays, dtype=np.float64).reshape(len(arrays), -1)
 
 
-def _spread(asked: Sequences) -> Array:
-    """The standard deviation of each dimension over all observations that are in the episodes; 0: it never changes."""
-    there = np.concatenate([np.ones((len(asked.valid), 1), dtype=np.bool_), asked.valid], axis=1)
-    seen = _flat(asked.obs[there])
+def _spread(asked: Sequences, even: int) -> Array:
+    """The standard deviation of each dimension over what evenly spread windows see of episodes; 0: it never changes."""
+    there = np.concatenate([np.ones((even, 1), dtype=np.bool_), asked.valid[:even]], axis=1)
+    seen = _flat(asked.obs[:even][there])
     spread: Array = seen.std(axis=0)
     return np.where(spread > 1e-8 * np.maximum(np.abs(seen).max(axis=0), 1.0), spread, 0.0)
 
