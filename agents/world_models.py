@@ -10,11 +10,16 @@ with M's prediction of the reward (section 6), and a policy-gradient learner in 
 
 Deviations
 ----------
-* Frames are not inverted (the CarRacing code feeds 255 - x).
+* Frames are fed as they are. The code stretches each to full contrast and feeds (1 - x) 255 of bytes x, modulo 256:
+  x - 1, with black turned white.
 * M of Take Cover is told the executed action as -1, 0 or 1; the code passes the number before it is cut.
 * z is drawn anew for each use of a frame; the code draws once per batch for input and target.
-* A sequence for an M without a done head lies inside one episode, and begins anywhere in it.
-* The done head learns nothing where a time limit or the end of recording cut an episode off: that is no death.
+* A sequence for an M without a done head lies inside one episode, and begins anywhere in it, often where it does; in
+  the code each is a whole episode. Other sequences begin with h = 0; Doom's code carries h and c from batch to batch.
+* What the done head learns of an episode's last step: 0 where a time limit or the end of recording cut it off, for
+  that is no death; in the code 1, as at a death. The frame at a death is M's target; in the code the next episode's.
+* CarRacing's code records 1,000 frames of every episode, and goes on after the car left the field; here that ends the
+  episode. Doom's code drops recordings of up to 100 frames; here all are kept.
 * Recording is counted in steps, not in episodes. C is the last mean; `test_every: 25` keeps the best, as the code does.
 """
 
@@ -45,6 +50,7 @@ from agents.parts.practice import GAMES, Practice
 from agents.parts.recorder import Recorder
 from agents.parts.recording import Recording
 from agents.parts.vae import VAE
+from agents.parts.world_settings import refuse_impossible
 from agents.protocol import Door, Phase, PolicyMode, Problem, Report
 
 ACTIONS = ("discrete", "continuous")
@@ -64,7 +70,7 @@ class Config:
     vision_epochs: int = 10  # passes over all frames; code (draft: 1)
     vision_batch: int = 100  # frames; code
     vision_learning_rate: float = 1e-4  # Adam; code
-    reward_weight: float = 0.0  # of M's reward loss while V is trained; section 6 proposes it, no number is published
+    reward_weight: float = 0.0  # of M's reward loss, 1 or so at first, in V's training; section 6, without a number
     # M
     hidden: int = 256  # units of the LSTM; code
     memory_updates: int = 4000  # code; 0: M stays as it was drawn, a control
@@ -95,7 +101,7 @@ class Config:
     dream_steps: int = 10_000_000  # of PPO in the dream
     # What the paper proposes beyond that
     rounds: int = 1  # of recording (by C after the first), training V and M, and dreaming; section 5
-    curious_generations: int = 0  # before recording, from the second round on, evolve towards M's surprise; section 5
+    curious_generations: int = 0  # of each later round, before it is recorded: towards M's surprise; section 5
     finetune_steps: int = 0  # real steps of PPO that go on from C
 
 
@@ -157,14 +163,8 @@ class WorldModels:
         self.doing: dict[str, Any] = {}  # what the phase under way has to remember
 
     def _evolution(self, number: int) -> Evolution:
-        config = self.config
-        return Evolution(
-            self.controller.size,
-            population=config.population,
-            sigma=config.sigma,
-            seed=2 * self.seed + number,
-            diagonal=config.diagonal,
-        )
+        settings = {name: getattr(self.config, name) for name in ("population", "sigma", "diagonal")}
+        return Evolution(self.controller.size, seed=2 * self.seed + number, **settings)
 
     def _plan(self) -> list[tuple[str, int]]:
         """Section 3's procedure, and section 5's repetition of it."""
@@ -220,6 +220,7 @@ class WorldModels:
         taught = [*self.vae.parameters(), *(self.memory.parameters() if config.reward_weight else ())]
         optimiser = self._optimiser(taught, config.vision_learning_rate)
         stream, order = recording.stream(), np.zeros(0, np.int64)
+        self.memory.reward_unit.fill_(recording.reward_spread())
         metrics: dict[str, float] | None = None
         for update in range(self.doing.get("update", 0), total):
             self.doing = {"update": update, "optimiser": optimiser.state_dict()}
@@ -245,6 +246,7 @@ class WorldModels:
         if round_ == 0 and not self.doing and self._found(door, "memory"):
             return
         stream, sizes = recording.stream(), (config.memory_batch, config.sequence)
+        self.memory.reward_unit.fill_(recording.reward_spread())
         optimiser = self._optimiser(self.memory.parameters(), config.memory_learning_rate)
         metrics: dict[str, float] | None = None
         for update in range(self.doing.get("update", 0), config.memory_updates):
@@ -256,25 +258,28 @@ class WorldModels:
             losses = memory_losses(self.memory, recording, stream, sizes, rng, self.generators["memory"])
             metrics = self._descend(optimiser, losses, config.clip)
         self.doing = {}
+        self.best_tested = -np.inf  # dreams paid otherwise with the V and M of the round before
         self._share(door, "memory")
 
     # -- C (section 3, step 4) ----------------------------------------------------------------------------------------
 
     def evolve_in_dream(self, round_: int, door: Door, report: Report) -> None:
-        """Section 4: whole generations inside M, which cost no real step."""
-        config = self.config
-        last = config.generations * (round_ + 1)
+        """Section 4: whole generations inside M, which cost no real step.
+
+        No step, no point of a learning curve: what fell due while the round was recorded waits for the C it leads to.
+        """
+        config, each = self.config, self.config.generations
+        last = each * (round_ + 1)
         metrics: dict[str, float] | None = None
-        while self.evolution.generation < last:
-            generation = self.evolution.generation
-            report(
-                metrics, phase=Phase("evolve in the dream", generation - last + config.generations, config.generations)
-            )
+        phase: Callable[[int], Phase] = lambda left: Phase("evolve in the dream", each - left, each)
+        while (generation := self.evolution.generation) < last:
+            report(metrics, phase=phase(last - generation), unchanged=True)
             returns = self._dreamt(self.evolution.ask(), config.rollouts, self._rng("dream", generation))
             metrics = self._told(returns)
             if config.test_every and self.evolution.generation % config.test_every == 0:
                 rng = self._rng("dream test", generation)
-                self._keep_if_best(self._dreamt(self.evolution.mean[None], config.test_rollouts, rng).mean())
+                self._keep_if_best(float(self._dreamt(self.evolution.mean[None], config.test_rollouts, rng).mean()))
+        report(metrics, phase=phase(0))
 
     def _dreamt(self, candidates: np.ndarray, rollouts: int, rng: np.random.Generator) -> np.ndarray:
         """Returns ``[P R]`` of candidates ``[P n]``, in dreams that begin as recorded episodes did."""
@@ -283,13 +288,15 @@ class WorldModels:
         return self.dreams.play(candidates, self.recording.mean[rows], self.recording.logvar[rows], generator)
 
     def practise_in_dream(self, round_: int, door: Door, report: Report) -> None:
-        """PPO in place of evolution: a dream is an environment like any other."""
+        """PPO in place of evolution: a dream is an environment like any other. Evaluated when it is over."""
         first, device = torch.from_numpy(self.recording.first_rows()), self.problem.device
         mean, logvar = self.recording.mean[first].to(device), self.recording.logvar[first].to(device)
         steps = self.config.dream_steps * (round_ + 1)
         learner, updates = self.practice.ppo, self.practice.updates(steps)
-        tell = lambda told=None: report(told, phase=Phase("practise in the dream", learner.updates, updates))
+        phase: Callable[[], Phase] = lambda: Phase("practise in the dream", learner.updates, updates)
+        tell = lambda told=None: report(told, phase=phase(), unchanged=True)
         self.practice.in_dreams(self.dreams, mean, logvar, steps, tell)
+        report(phase=phase())
 
     def evolve_in_reality(self, round_: int, door: Door, report: Report) -> None:
         """Section 3: every rollout is real, and charged. All candidates of a generation meet the same episodes."""
@@ -303,27 +310,26 @@ class WorldModels:
             assert returns is not None
             return returns
 
-        while self.evolution.generation < config.generations:
+        while True:
             generation = self.evolution.generation
             if config.test_every and generation % config.test_every == 0 and self.tested < generation:
                 tests = TESTS + np.arange(config.test_rollouts)
                 self._keep_if_best(float(play(self.evolution.mean[None], tests).mean()))
+            if generation >= config.generations:
+                break
             episodes = generation * config.rollouts + np.arange(config.rollouts)
             metrics = self._told(play(self.evolution.ask(), episodes))
         env.close()
 
     def _told(self, returns: np.ndarray) -> dict[str, float]:
-        """The generation is over; its mean is the agent's C unless tests decide."""
+        """The generation is over; its mean is the agent's C until a test decides."""
         scores = returns.mean(1)
         self.evolution.tell(scores)
         self.updates += 1
-        if not self.config.test_every:
+        if self.best_tested == -np.inf:
             self.parameters = self.evolution.mean
-        return {
-            "generation": float(self.evolution.generation),
-            "mean": float(scores.mean()),
-            "best": float(scores.max()),
-        }
+        found = {"generation": self.evolution.generation, "mean": scores.mean(), "best": scores.max()}
+        return {name: float(number) for name, number in found.items()}
 
     def _keep_if_best(self, score: float) -> None:
         self.tested = self.evolution.generation
@@ -337,12 +343,13 @@ class WorldModels:
 
         At most half of the round's real steps go into its evolution.
         """
+        since = self.doing.setdefault("since", self.wondering.generation)
         before = self._steps_recorded(round_ - 1, door.budget)
         until = (before + self._steps_recorded(round_, door.budget)) // 2
         config = self.config
         env = door.open(min(config.games, config.population), autoreset=False)
         tell = lambda: report(phase=Phase("wonder", door.steps - before, until - before))
-        while self.wondering.generation < config.curious_generations and door.steps < until:
+        while self.wondering.generation - since < config.curious_generations and door.steps < until:
             seeds = np.array([WONDERING + self.wondering.generation])
             enough = lambda playing: door.steps + playing > until
             returns = self.games.play(
@@ -381,7 +388,7 @@ class WorldModels:
             return None
         head = self._head()
         act = lambda features, index: self.actions.tell(head(features[:, : self.seen]))
-        dreams = lambda mean, logvar, generator: self.dreams.dream(act, mean, logvar, generator)
+        dreams = lambda mean, logvar, generator, steps: self.dreams.dream(act, mean, logvar, generator, steps=steps)
         told = lambda features: self.actions.tell(head(features))
         return LatentWorld(self.vae, self.memory, self.config.sees, self.actions.vectors, told, dreams)
 
@@ -425,8 +432,9 @@ class WorldModels:
     def _share(self, door: Door, phase: str) -> None:
         if self.config.rounds > 1:
             return
-        memory = {"memory": dict(self.memory.state_dict())} if phase == "memory" else {}
-        state = self._shared(("vision", "acting", "memory") if memory else ("vision", "acting")) | memory
+        streams = ("vision", "acting", "memory") if phase == "memory" else ("vision", "acting")
+        learned = phase == "memory" or self.config.reward_weight  # together with V, section 6
+        state = self._shared(streams) | ({"memory": dict(self.memory.state_dict())} if learned else {})
         door.remember(phase, self._key(phase, door.budget), lambda folder: saving.write(folder, state))
 
     def _shared(self, streams: tuple[str, ...]) -> dict[str, Any]:
@@ -486,15 +494,5 @@ def make(problem: Problem, seed: int, **config: Any) -> WorldModels:
             "set size: 64, grey: false and stack: 1 in the task's options"
         )
     settings = Config(**{**PUBLISHED.get(problem.family, {}), **config})
-    if settings.learn_in == "reality" and (settings.learner == "ppo" or settings.rounds > 1 or settings.finetune_steps):
-        raise ValueError("learner: ppo, rounds and finetune_steps are for learn_in: dream; found learn_in: reality")
-    if settings.learn_in == "reality" and settings.random_steps >= problem.budget:
-        raise ValueError(
-            f"world_models would record to the end: expected random_steps below the budget of {problem.budget} steps, "
-            f"found {settings.random_steps}; lower random_steps"
-        )
-    if settings.learn_in == "dream" and not (settings.done or settings.reward):
-        raise ValueError("a dream needs consequences to learn from; set done: true or reward: true")
-    if settings.finetune_steps and (settings.controller_hidden or settings.finetune_steps >= problem.budget):
-        raise ValueError("finetune_steps needs a linear controller, and a budget that is larger; lower one of them")
+    refuse_impossible(settings, problem)
     return WorldModels(problem, seed, settings)

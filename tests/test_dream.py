@@ -81,6 +81,15 @@ def test_playing_is_what_single_steps_of_m_come_to(heads, temperature):
         assert expected_lengths == [50] * 24
 
 
+def test_rewards_are_paid_in_their_own_unit():
+    model, z = made(reward=True), starts(4)
+    plain, _ = play(model, linear, z, seeded(7), time_limit=20)
+    model.reward_unit.fill_(3.0)
+    returns, _ = play(model, linear, z, seeded(7), time_limit=20)
+    assert returns.tolist() == pytest.approx((3.0 * plain).tolist())
+    assert returns.tolist() == pytest.approx(by_hand(model, z, 1.0, 20)[0])
+
+
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_leaving_out_what_has_ended_changes_nothing(candidates, monkeypatch):
     model, found = made(done=True, reward=True), []

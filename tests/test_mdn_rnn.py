@@ -129,6 +129,21 @@ def test_done_and_reward_losses_are_the_hand_worked_ones_and_an_end_counts_ten_t
     assert first["reward"].item() == pytest.approx(0.75**2, abs=1e-6)
 
 
+def test_rewards_are_learned_in_units_of_their_spread_and_predicted_in_their_own():
+    model, batch = made(2, 1, 4, reward=True), data(3, 5, 2, 1)
+    batch["done"] = batch["restart"] = None
+    plain = model.losses(**batch)["reward"]
+    before = [*torch.autograd.grad(plain, list(model.parameters()))]
+    predicted = model(batch["z"], batch["action"])[0].reward
+    model.reward_unit.fill_(1000.0)
+    loss = model.losses(**batch | {"reward": 1000.0 * batch["reward"]})["reward"]
+    torch.testing.assert_close(loss, plain)
+    for ours, theirs in zip(torch.autograd.grad(loss, list(model.parameters())), before, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(model(batch["z"], batch["action"])[0].reward, 1000.0 * predicted)
+    assert model.state_dict()["reward_unit"] == 1000.0
+
+
 def test_masked_steps_change_neither_losses_nor_gradients():
     model, batch = made(3, 2, 4, done=True, reward=True), data(4, 6, 3, 2)
     batch["mask"][:, 4:] = 0.0

@@ -86,14 +86,15 @@ class Controller:
 class ActionMap:
     """A controller's outputs in [-1, 1] as actions of the environment, and as the vectors that M is told.
 
-    ========================  ==============  ==============================================  =======================
-    action space              outputs (size)  action                                          M is told (told numbers)
-    ========================  ==============  ==============================================  =======================
-    Box(3) of ``carracing``   3               steer = o1, gas = (o2 + 1) / 2, brake = o3 > 0  the action
-    Discrete(3), take_cover   1               left, stay, right: o cut at -1/3 and 1/3        -1, 0 or 1
-    any other bounded Box     one a number    [-1, 1] stretched to [low, high]                the action in [-1, 1]
-    any other Discrete        one an action   the largest output's                            a one-hot vector
-    ========================  ==============  ==============================================  =======================
+    ========================  ==============  ================================================  =======================
+    action space              outputs (size)  action                                            M is told (told numbers)
+    ========================  ==============  ================================================  =======================
+    Box(3) of ``carracing``   3               steer = o1, gas = (o2 + 1) / 2, brake = o3, or 0  the action
+                                              where o3 is negative
+    Discrete(3), take_cover   1               left, stay, right: o cut at -1/3 and 1/3          -1, 0 or 1
+    any other bounded Box     one a number    [-1, 1] stretched to [low, high]                  the action in [-1, 1]
+    any other Discrete        one an action   the largest output's                              a one-hot vector
+    ========================  ==============  ================================================  =======================
 
     The authors' M of Take Cover is told the output itself, which also says how far from a cut it was.
     """

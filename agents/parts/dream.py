@@ -29,7 +29,7 @@ class Dreaming:
     """N dreams stepped together from a copy of M's weights as they are now. No gradients; lives on M's device.
 
     A row is one dream: action, restart, 1, z, h, c. The LSTM is fed the columns up to h, a controller sees those from z
-    on, and every result is written where the next step reads it. The temperature is part of the copied weights.
+    on; every result is written where the next step reads it. Temperature and reward unit are in the copied weights.
     """
 
     def __init__(self, model: MDNRNN, temperature: float = 1.0) -> None:
@@ -39,9 +39,10 @@ class Dreaming:
         fed, h = model.cell.detach().tensor_split([-model.hidden], 1)  # fed: z, action, restart, 1
         self._cell = torch.cat([fed.roll(-model.latent, 1), h], 1)
         self._output, self._bias = model.output.detach().clone(), model.output_bias.detach().clone()
-        size = MIXTURES * model.latent
-        self._output[:size] /= temperature
-        self._bias[:size] /= temperature
+        size, unit = MIXTURES * model.latent, model.reward_unit if model.reward else 1.0
+        for part in (self._output, self._bias):
+            part[:size] /= temperature
+            part[-1] *= unit
         self._bias[2 * size : 3 * size] += 0.5 * log(temperature)
 
     def reset(self, z: Float[Tensor, "R Z"], generator: Generator, candidates: int = 1) -> None:
@@ -146,8 +147,7 @@ def play(
 class DreamVector(gym.vector.VectorEnv[np.ndarray, Any, Any]):
     """``num_envs`` dreams as environments stepped together; a finished one begins anew in the same step (SAME_STEP).
 
-    M's done terminates, the time limit truncates. ``infos["final_obs"][i]`` is the last observation of a dream that
-    ended, where ``infos["_final_obs"][i]``. All draw from one random stream, so that a seed is one int.
+    M's done terminates, the time limit truncates. All draw from one random stream, so that a seed is one int.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class DreamVector(gym.vector.VectorEnv[np.ndarray, Any, Any]):
 
 
 class Dream(gym.Env[np.ndarray, Any]):
-    """One dream as an environment; ``vector.state()`` and ``vector.restore(state)`` are those of `DreamVector`."""
+    """One dream as an environment: promised to all other learners, no agent here needs it. ``vector`` has its state."""
 
     metadata = {"render_modes": []}
 

@@ -46,9 +46,15 @@ class DreamGames:
         return returns.reshape(len(candidates), rollouts)
 
     def dream(
-        self, act: dream.Act, mean: Tensor, logvar: Tensor, generator: Generator, candidates: int = 1
+        self,
+        act: dream.Act,
+        mean: Tensor,
+        logvar: Tensor,
+        generator: Generator,
+        candidates: int = 1,
+        steps: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns and lengths ``[P * R]`` of dreams that begin at ``mean, logvar [R Z]``."""
+        """Returns and lengths ``[P * R]`` of dreams that begin at ``mean, logvar [R Z]``, of ``steps`` at most."""
         device = generator.device
         returns, lengths = dream.play(
             self.memory,
@@ -57,6 +63,6 @@ class DreamGames:
             generator,
             candidates=candidates,
             temperature=self.temperature,
-            time_limit=self.time_limit,
+            time_limit=self.time_limit if steps is None else min(steps, self.time_limit),
         )
         return returns.cpu().numpy(), lengths.cpu().numpy()

@@ -66,7 +66,6 @@ class Evolution:
         self._before = self._rng.bit_generator.state  # of the generator, when the population was asked for
         self._solutions: list[np.ndarray] | None = None  # cma's own, while they wait to be told
         self._asked: np.ndarray | None = None  # the caller's copy
-        self.best: tuple[np.ndarray, float] | None = None  # of all candidates so far, by the one return they had
         self._start, self._sigma = np.zeros(size) if start is None else start.copy(), sigma
         self._es = self._new()
 
@@ -105,9 +104,6 @@ class Evolution:
         if len(returns) != self.population:
             raise ValueError(f"expected {self.population} returns, one of each candidate, found {len(returns)}")
         values = np.where(np.isnan(returns), -np.inf, returns).astype(np.float64)
-        top = int(values.argmax())
-        if self.best is None or values[top] > self.best[1]:
-            self.best = self._solutions[top].copy(), float(values[top])
         self._es.tell(self._solutions, self._ranks(values).tolist())
         self._before, self._solutions, self._asked = self._rng.bit_generator.state, None, None
 
@@ -147,7 +143,6 @@ class Evolution:
             "settings": self._settings(),
             "asked": self._asked is not None,
             "generator": self._before if self._asked is not None else self._rng.bit_generator.state,
-            "best": None if self.best is None else (torch.tensor(self.best[0]), self.best[1]),
             "cma": {holder: _kept(self._part(holder), names) for holder, names in _KEPT.items()},
         }
 
@@ -159,7 +154,6 @@ class Evolution:
                 "make this one with the same settings"
             )
         self._rng.bit_generator.state = state["generator"]
-        self.best = None if state["best"] is None else (state["best"][0].numpy().copy(), state["best"][1])
         self._es = self._new()
         for holder, names in state["cma"].items():
             for name, value in names.items():

@@ -67,7 +67,9 @@ def reward_loss(
     rng: np.random.Generator,
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    """M's squared error of the reward, with a gradient into V: it learns what tells the reward (section 6)."""
+    """M's squared error of the reward, as in `MDNRNN.losses`, with a gradient into V: it learns what tells the
+    reward (section 6).
+    """
     count, length = JOINT
     starts = recording.starts(stream, count, length, False, rng)
     batch = recording.batch(stream, starts, length, across=False)
@@ -77,6 +79,6 @@ def reward_loss(
     restart = batch["restart"].to(z) if memory.done else None
     outputs, _ = memory(z, batch["action"].to(z), restart)
     weight = batch["mask"].to(z)
-    error = (outputs.reward - batch["reward"].to(z)).square()
+    error = ((outputs.reward - batch["reward"].to(z)) / memory.reward_unit).square()
     loss: Tensor = (weight * error).sum() / weight.sum().clamp(min=1.0)
     return loss

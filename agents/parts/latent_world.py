@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 
 import numpy as np
 import torch
@@ -10,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from agents.parts import vae as vision
-from agents.parts.mdn_rnn import MDNRNN, Outputs
+from agents.parts.mdn_rnn import DONE_FACTOR, MDNRNN, Outputs
 from agents.parts.mind import Mind
 from agents.parts.vae import VAE
 from agents.protocol import Prediction, Sequences
 
 Tell = Callable[[np.ndarray], Float[Tensor, "N A"]]  # the environment's actions as M is told them
-Dreams = Callable[[Tensor, Tensor, torch.Generator], tuple[np.ndarray, np.ndarray]]
+Dreams = Callable[[Tensor, Tensor, torch.Generator, int], tuple[np.ndarray, np.ndarray]]
 Act = Callable[[Float[Tensor, "N F"]], Float[Tensor, "N A"]]  # C, and what M is told of it
 
 
@@ -24,15 +25,21 @@ class LatentWorld:
     """The model of a `WorldModels` agent: `agents.protocol.WorldModel` and `Pictures`."""
 
     def __init__(self, vae: VAE, memory: MDNRNN, sees: str, tell: Tell, act: Act, dreams: Dreams) -> None:
-        """``dreams`` plays the agent's C in a dream from each of ``mean, logvar [N Z]``: returns and lengths."""
+        """``dreams`` plays the agent's C in a dream from each of ``mean, logvar [N Z]``, for so many steps at most:
+        returns and lengths."""
         self.vae, self.memory, self.sees = vae, memory, sees
         self.tell, self.act, self.dreams = tell, act, dreams
 
     @torch.inference_mode()
     def predict(self, sequences: Sequences, seed: int) -> Prediction:
-        """After the context M's expectation of z takes the place of what V would see; no noise is drawn."""
+        """After the context M's expectation of z takes the place of what V would see; no noise is drawn.
+
+        An end's probability is M's logit less log 10, as ends count ten times in M's loss. A dream has another
+        threshold: it ends where the logit itself is above 0, at a probability of 1/11.
+        """
         count, steps = sequences.action.shape[:2]
         mind = Mind(self.vae, self.memory, self.sees, count)
+        mind.restart.zero_()  # the windows begin anywhere: in training, too, with h = 0 and no restart
         games = slice(None)
         frames: list[np.ndarray] = []
         rewards: list[np.ndarray] = []
@@ -53,7 +60,7 @@ class LatentWorld:
             if outputs.reward is not None:
                 rewards.append(outputs.reward.cpu().numpy())
             if outputs.done is not None:
-                ends.append(torch.sigmoid(outputs.done).cpu().numpy())
+                ends.append(torch.sigmoid(outputs.done - log(DONE_FACTOR)).cpu().numpy())
         return Prediction(
             obs=np.stack(frames, 1),
             reward=np.stack(rewards, 1) if rewards else None,
@@ -67,7 +74,7 @@ class LatentWorld:
             return None  # neither a reward nor an end: a dream without consequences
         mean, logvar = self._encode(first_obs)
         generator = torch.Generator(mean.device).manual_seed(seed)
-        returns, lengths = self.dreams(mean, logvar, generator)
+        returns, lengths = self.dreams(mean, logvar, generator, steps)
         return returns.tolist(), lengths.tolist()
 
     @torch.inference_mode()
@@ -89,7 +96,8 @@ class LatentWorld:
         return np.stack(frames)
 
     def _encode(self, obs: np.ndarray) -> tuple[Tensor, Tensor]:
-        parts = [self.vae.encode(vision.images(torch.from_numpy(chunk))) for chunk in chunks(obs)]
+        device = self.memory.cell.device
+        parts = [self.vae.encode(vision.images(torch.from_numpy(chunk).to(device))) for chunk in chunks(obs)]
         mean, logvar = (torch.cat(part) for part in zip(*parts, strict=True))
         return mean, logvar
 

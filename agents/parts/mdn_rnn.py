@@ -50,6 +50,7 @@ class MDNRNN(nn.Module):
         self.cell = nn.Parameter(torch.empty(4 * hidden, inputs + 1 + hidden, device=generator.device))
         self.output = nn.Parameter(torch.empty(outputs, hidden, device=generator.device))
         self.output_bias = nn.Parameter(torch.zeros(outputs, device=generator.device))
+        self.reward_unit = nn.Buffer(torch.ones((), device=generator.device))  # of the head; a standard deviation
         with torch.no_grad():
             nn.init.xavier_uniform_(self.cell, generator=generator)
             nn.init.xavier_uniform_(self.output, generator=generator)
@@ -70,12 +71,10 @@ class MDNRNN(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], State]:
         """The LSTM over sequences, *time first*, and its last state, which is cut from the graph.
 
-        Where ``restart`` is 1 the state is set to zero before the step, whether or not M has that input: so episodes
-        may follow each other in one row.
+        Where ``restart`` is 1 the state is set to zero before the step, even if M lacks that input.
         """
         x, keep = self.inputs(z, action, restart).transpose(0, 1), None if restart is None else (1.0 - restart).t()
-        h0, c0 = state or self.initial(len(z))
-        hidden, c = _LSTM.apply(x, keep, self.cell, h0, c0)  # type: ignore[no-untyped-call]
+        hidden, c = _LSTM.apply(x, keep, self.cell, *(state or self.initial(len(z))))  # type: ignore[no-untyped-call]
         return hidden, (hidden[-1].detach().clone(), c)
 
     def forward(
@@ -99,7 +98,8 @@ class MDNRNN(nn.Module):
 
         ``latent``: minus the log-likelihood of ``next_z`` (a constant: no gradient), mean over dimensions, too.
         ``done``: the logit's cross-entropy, where ``done`` is 1 counted ten times (but as one step in the mean).
-        ``reward``: its squared error (ours; the paper proposes the head and gives no loss).
+        ``reward``: its squared error in ``reward_unit``, 1 or so at first: CarRacing's rare -100 don't drown the other
+        losses, and it is still the mean that is learned (ours; the paper proposes the head and gives no loss).
         """
         hidden, _ = self.unroll(z, action, restart)
         weight = (torch.ones_like(z[..., 0]) if mask is None else mask.to(z)).t()
@@ -111,10 +111,10 @@ class MDNRNN(nn.Module):
         others = linear(hidden, self.output[n:], self.output_bias[n:])
         if self.done:
             ended = _needed(done, "done").t()
-            error = binary_cross_entropy_with_logits(others[..., 0], ended, reduction="none")
-            found["done"] = (weight * (1.0 + (DONE_FACTOR - 1.0) * ended) * error).sum()
+            counted = weight * (1.0 + (DONE_FACTOR - 1.0) * ended)
+            found["done"] = binary_cross_entropy_with_logits(others[..., 0], ended, counted, reduction="sum")
         if self.reward:
-            found["reward"] = (weight * (others[..., -1] - _needed(reward, "reward").t()).square()).sum()
+            found["reward"] = (weight * (others[..., -1] - _needed(reward, "reward").t() / self.reward_unit) ** 2).sum()
         return found
 
     @torch.no_grad()
@@ -132,7 +132,8 @@ class MDNRNN(nn.Module):
         """The heads alone."""
         out = linear(h, self.output, self.output_bias)
         parts = out[..., : self.gaussians].view(*out.shape[:-1], 3, MIXTURES, self.latent).transpose(-1, -2)
-        done, reward = out[..., self.gaussians] if self.done else None, out[..., -1] if self.reward else None
+        done = out[..., self.gaussians] if self.done else None
+        reward = out[..., -1] * self.reward_unit if self.reward else None
         return Outputs(parts[..., 0, :, :].log_softmax(-1), parts[..., 1, :, :], parts[..., 2, :, :], done, reward)
 
     @staticmethod
@@ -141,10 +142,9 @@ class MDNRNN(nn.Module):
         """The next z. The temperature divides the logits of the weights and multiplies the variance (section 4)."""
         odds = (outputs.log_weights / temperature).softmax(-1).cumsum(-1)
         share = torch.empty_like(odds[..., 0]).uniform_(generator=generator)
-        noise = torch.empty_like(share).normal_(generator=generator)
         chosen = (share[..., None] > odds[..., :-1]).sum(-1, keepdim=True)
-        mean, log_std = outputs.mean.gather(-1, chosen), outputs.log_std.gather(-1, chosen)
-        return mean[..., 0] + sqrt(temperature) * log_std[..., 0].exp() * noise
+        mean, log_std = (part.gather(-1, chosen)[..., 0] for part in (outputs.mean, outputs.log_std))
+        return mean + sqrt(temperature) * log_std.exp() * torch.empty_like(share).normal_(generator=generator)
 
     @staticmethod
     def surprise(outputs: Outputs, next_z: Float[Tensor, "*N Z"]) -> Float[Tensor, "*N"]:

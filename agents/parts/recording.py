@@ -88,24 +88,21 @@ class Recording:
     def stream(self) -> dict[str, np.ndarray]:
         """All transitions, episode after episode; ``[S]`` each.
 
-        ``row``, ``next_row`` of the frames before and after, ``first`` of its episode, ``known``: whether the frame
-        after it was seen (not where an episode was broken off).
+        ``row``, ``next_row`` of the frames before and after, ``first`` of its episode. Where something was done the
+        frame after it is there, too: `agents.parts.recorder` adds it also where an episode ends or is broken off.
         """
         columns = {name: column[: self.count] for name, column in self.columns.items()}
         order = np.argsort(columns["episode"], kind="stable")  # games that were played side by side, one by one
         episode = columns["episode"][order]
-        follows = np.zeros(self.count, np.bool_)
-        follows[:-1] = episode[1:] == episode[:-1]
         first = np.ones(self.count, np.bool_)
         first[1:] = episode[1:] != episode[:-1]
         acted = columns["acted"][order]
-        next_row = np.append(order[1:], 0)
-        return {
-            "row": order[acted],
-            "next_row": np.where(follows, next_row, order)[acted],
-            "known": follows[acted],
-            "first": first[acted],
-        }
+        return {"row": order[acted], "next_row": np.append(order[1:], 0)[acted], "first": first[acted]}
+
+    def reward_spread(self) -> float:
+        """The standard deviation of all rewards; 1 where they are all the same."""
+        rewards = self.columns["reward"][: self.count][self.columns["acted"][: self.count]]
+        return float(rewards.std(dtype=np.float64)) if len(rewards) and np.ptp(rewards) else 1.0
 
     def batch(
         self, stream: dict[str, np.ndarray], starts: np.ndarray, length: int, across: bool
@@ -116,10 +113,9 @@ class Recording:
         else the mask ends with the episode.
         """
         places = starts[:, None] + np.arange(length)
-        inside = places < len(stream["row"])
+        mask = places < len(stream["row"])
         places = np.minimum(places, len(stream["row"]) - 1)
         rows, restart = stream["row"][places], stream["first"][places]
-        mask = inside & stream["known"][places]
         if not across:
             later = restart.copy()
             later[:, 0] = False
@@ -139,15 +135,23 @@ class Recording:
     def starts(
         stream: dict[str, np.ndarray], count: int, length: int, across: bool, rng: np.random.Generator
     ) -> np.ndarray:
-        """Where ``count`` sequences begin, for `batch`: anywhere, but moved back where an end would cut them short."""
+        """Where ``count`` sequences begin, for `batch`.
+
+        ``across``: anywhere, but moved back where the last end would cut them short. Else each lies inside an episode,
+        and many begin where it does, since there every episode that is played or dreamt begins, with h = 0: a start is
+        drawn from ``length`` - 1 steps before the episode to its end, then moved to where the sequence has room. So no
+        step of the episode is seen less often than its first or last. An episode n > 1 sequences long is drawn n times
+        as often as one that is no longer than a sequence: so all rows have about the same chance.
+        """
         total = len(stream["row"])
-        places = rng.integers(total, size=count)
         if across:
-            return np.minimum(places, max(0, total - length))
+            return np.minimum(rng.integers(total, size=count), max(0, total - length))
         firsts = np.flatnonzero(stream["first"])
-        episode = np.searchsorted(firsts, places, side="right") - 1
-        ends = np.append(firsts[1:], total)[episode]
-        found: np.ndarray = np.maximum(firsts[episode], np.minimum(places, ends - length))
+        ends = np.append(firsts[1:], total)
+        share = np.maximum(ends - firsts, length)
+        episode = rng.choice(len(firsts), count, p=share / share.sum())
+        first, end = firsts[episode], ends[episode]
+        found: np.ndarray = np.clip(rng.integers(first - length + 1, end), first, np.maximum(first, end - length))
         return found
 
     def first_rows(self) -> np.ndarray:

@@ -8,7 +8,7 @@ them faster. What a published number may not share with this environment (see al
 - Leaving the playfield ends the episode, and the step's reward *is* -100, whatever it would have been otherwise.
 - The frames are not those of CarRacing-v0 (another camera, another renderer): World Models' 906 was driven on v0.
 - The first 50 frames zoom in on the car.
-- World Models shrinks with a bilinear filter and inverts (255 - x); here frames shrink by area and stay as they are.
+- World Models shrinks bilinearly and stretches the contrast of each frame; here frames shrink by area, no more.
 - The default crop removes the indicators (speed, wheels, steering) and the score, which tell a policy its speed.
 
 About 3 KB of native memory stay behind at each reset, gymnasium's own: Box2D never frees the shapes of the old car.
