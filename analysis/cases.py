@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from analysis import scores
 from analysis.cells import Cell, cells
-from analysis.model_quality import DREAM, gaps, qualities
+from analysis.model_quality import DREAM, FEWEST_WINDOWS, Quality, gaps, qualities
 from analysis.tables import decimals, number
 from analysis.trials import Results, Trial
 from suites.spec import Claim
@@ -65,6 +67,26 @@ class Case:
         """The same where a censored time may stand as the longest."""
         return [np.inf if one is None else one for one in self.values(entrant)]
 
+    def since(self, entrant: str) -> tuple[float, ...]:
+        """Of steps: the last at which each seed was measured short of the threshold."""
+        return self._cell(entrant).since
+
+    def told(self, entrant: str, *, named: bool = False) -> str:
+        """The values as text, after the name if ``named``; n beside the number that there should be."""
+        text = shown(self.values(entrant), self.results.expected(self.claim.task, entrant))
+        return f"{entrant} {text}" if named else text
+
+    @property
+    def entrants(self) -> tuple[str, ...]:
+        """All whose records speak to the claim."""
+        return tuple(dict.fromkeys(name for name in (self.claim.entrant, *self.claim.entrants) if name))
+
+    @property
+    def header(self) -> Mapping[str, Any] | None:
+        """How the first of its records was made; None where there is none."""
+        cells = (self.results.trials.get((self.claim.task, name)) for name in self.entrants)
+        return next((cell[0].header for cell in cells if cell), None)
+
     @property
     def by_ranks(self) -> bool:
         return self.claim.measure in ("steps", "episodes")
@@ -87,6 +109,8 @@ class Case:
                     raise Refused(
                         NOT_COMPARABLE, f"only {n} of {len(trials)} seeds of {entrant} have a finite virtual score"
                     )
+                if gap.unlike and self.claim.measure == "gap":
+                    raise Refused(NOT_COMPARABLE, f"the gap of {entrant} is the noise's too: {gap.unlike}")
                 return tuple(map(float, values))
         raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} has a score inside its own model")
 
@@ -97,7 +121,9 @@ class Case:
                 values = one.errors[:, -1] if self.claim.measure == "error" else one.growth
                 if len(values) < len(trials) or not np.isfinite(values).all():
                     n = f"{np.isfinite(values).sum()} of {len(trials)}"
-                    raise Refused(NOT_COMPARABLE, f"only {n} seeds of {entrant} have a finite error of their model")
+                    raise Refused(
+                        NOT_COMPARABLE, f"only {n} seeds of {entrant} have a finite error of their model{_on(one)}"
+                    )
                 return tuple(map(float, values))
         raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} tells of a model")
 
@@ -120,6 +146,12 @@ class Case:
         return float(np.argmax(reached)) + 1 if reached.any() else None
 
 
+def _on(one: Quality) -> str:
+    """At which horizons an error was passed over for its few windows."""
+    few = [str(h) for h in one.ahead if one.few(h).any()]
+    return f" on {FEWEST_WINDOWS} windows or more (not so after {', '.join(few)} steps)" if few else ""
+
+
 def _reward(trial: Trial) -> float:
     total = float(trial.episode_return.sum())
     if not np.isfinite(total):
@@ -127,14 +159,16 @@ def _reward(trial: Trial) -> float:
     return total
 
 
-def shown(values: Values) -> str:
-    """`14.20 ± 0.23 (n=30)`; with censored times the median."""
+def shown(values: Values, expected: int) -> str:
+    """`14.20 ± 0.23 (n=30)`, `(n=27 of 30)` where seeds are missing; with censored times the median."""
+    of = "" if len(values) == expected else f" of {expected}"
     if any(one is None for one in values):
         median = scores.median_time(values)
-        reached = sum(one is not None for one in values)
-        return f"median {'censored' if median is None else f'{median:,g}'} ({reached} of {len(values)} reached it)"
+        reached = f"{sum(one is not None for one in values)} of {len(values)} reached it"
+        missing = f"; n={len(values)}{of}" if of else ""
+        return f"median {'censored' if median is None else f'{median:,g}'} ({reached}{missing})"
     interval = scores.t_interval([one for one in values if one is not None])
     if interval.half is None:
-        return f"{interval.mean:,.4g} (n={interval.n})"
+        return f"{interval.mean:,.4g} (n={interval.n}{of})"
     places = decimals(interval.half or abs(interval.mean) / 20)
-    return f"{number(interval.mean, places)} ± {number(interval.half, places)} (n={interval.n})"
+    return f"{number(interval.mean, places)} ± {number(interval.half, places)} (n={interval.n}{of})"

@@ -22,7 +22,7 @@ class Cell:
     expected: int  # seeds that there should be; those not in `seeds` are holes
     seeds: tuple[int, ...]
     values: tuple[float, ...]  # per seed: the last checkpoint over `final_episodes` episodes
-    times: tuple[float | None, ...]  # per seed: steps to the task's threshold; None is censored at the budget
+    passages: tuple[scores.Passage, ...]  # per seed: when the task's threshold was reached
     rewards: tuple[float, ...]  # per seed: reward of all training episodes, where the task's curve is "cumulative"
     near: tuple[int, float] | None  # first episode short enough in the mean over seeds, where it is "episodes"
     played: int  # training episodes that every seed has played
@@ -44,8 +44,23 @@ class Cell:
         return float(np.median(self.values)) if self.values else None
 
     @property
+    def times(self) -> tuple[float | None, ...]:
+        """Per seed: the mark at which the threshold was seen to be reached; None is censored at the budget."""
+        return tuple(one.by for one in self.passages)
+
+    @property
+    def since(self) -> tuple[float, ...]:
+        """Per seed: the last step at which it was measured short of the threshold."""
+        return tuple(one.after for one in self.passages)
+
+    @property
     def median_time(self) -> float | None:
         return scores.median_time(self.times)
+
+    @property
+    def median_is_bound(self) -> bool:
+        """Whether the median may be earlier than it was seen: marks before it were not measured."""
+        return any(one.gap for one in self.passages if one.by is not None and one.by == self.median_time)
 
     @property
     def reached(self) -> int:
@@ -68,23 +83,24 @@ def _cell(results: Results, task: TaskFacts, entrant: str) -> Cell:
         expected=results.expected(task.name, entrant),
         seeds=tuple(trial.seed for trial in trials),
         values=tuple(trial.final for trial in trials),
-        times=() if bound is None else tuple(_time(trial, task, bound) for trial in trials),
+        passages=() if bound is None else tuple(_passage(trial, task, bound) for trial in trials),
         rewards=tuple(float(t.episode_return.sum()) for t in trials) if task.curve == "cumulative" else (),
         near=None if bound is None or task.curve != "episodes" else scores.episodes_to_threshold(lengths, bound),
         played=min((of.size for of in lengths), default=0),
     )
 
 
-def _time(trial: Trial, task: TaskFacts, threshold: float) -> float | None:
+def _passage(trial: Trial, task: TaskFacts, threshold: float) -> scores.Passage:
     marks = scores.marks(task.every, task.budget)
-    curve = scores.at_marks(trial.step, trial.value, marks)
-    return scores.steps_to_threshold(marks, curve, threshold, lower_is_better=task.lower_is_better)
+    curve, measured = (scores.at_marks(trial.step, of, marks) for of in (trial.value, trial.step))
+    return scores.passage(marks, curve, threshold, lower_is_better=task.lower_is_better, measured=measured)
 
 
 FIELDS = (
     "suite", "task", "entrant", "known", "protocol", "metric", "budget", "frames", "n", "expected", "mean", "low",
     "high", "sd", "median", "score", "threshold", "steps_to_threshold", "reached", "reward_mean", "reward_low",
     "reward_high", "episodes_to_threshold", "length_there", "seeds", "values", "times", "rewards",
+    "times_after",
 )  # fmt: skip
 
 
@@ -117,7 +133,7 @@ def _csv_row(results: Results, cell: Cell) -> dict[str, object]:
             row["score"] = _exact(float(scores.normalised(final.mean, zero=zero, one=one)))
     if cell.times:
         row |= {"steps_to_threshold": _exact(cell.median_time), "times": _joined(cell.times)}
-        row["reached"] = cell.reached
+        row |= {"times_after": _joined(cell.since), "reached": cell.reached}
     if reward:
         row |= {
             "reward_mean": _exact(reward.mean),

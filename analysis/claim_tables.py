@@ -6,9 +6,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from analysis.claims import UNCORRECTED, Verdict
+from analysis.claims import UNCORRECTED
 from analysis.tables import plain
+from analysis.verdicts import NOTHING, Verdict
 
+IN_ROW = ("of", "ours", "theirs", "source")  # of a markdown table
 ORDER = ("match", "below", "above", "underpowered", "not comparable", "no records yet")
 
 
@@ -32,10 +34,10 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
         lines += [f"## {plain(suite)}", "", "| verdict | claim | ours | theirs |", "| :-- | :-- | :-- | :-- |"]
         for verdict in of:
             claim = f"{plain(verdict.says)} ({plain(verdict.task)}, {plain(verdict.entrant)})"
-            lines.append(f"| **{verdict.verdict}** | {claim} | {plain(verdict.shown)} | {plain(verdict.theirs)} |")
+            lines.append(f"| **{verdict.verdict}** | {claim} | {plain(verdict.shown)} | {plain(verdict.across)} |")
         lines += [""]
         for verdict in of:
-            told = [f"{name} {plain(text)}" for name, text in _details(verdict) if name not in ("ours", "theirs", "of")]
+            told = [f"{name} {plain(text)}" for name, text in _details(verdict) if name not in IN_ROW]
             lines.append(f"- {plain(verdict.says)}: {'; '.join(told)}")
         lines += [""]
     return "\n".join([*lines, _counted(verdicts)]) + "\n"
@@ -44,13 +46,19 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
 def _details(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "of", f"{verdict.task}, {verdict.entrant}"
     yield "ours", verdict.shown
-    yield "theirs", f"{verdict.theirs}{f' [{verdict.published}]' if verdict.published else ''}"
+    row = f" [{verdict.published}]" if verdict.published else ""
+    if verdict.theirs != NOTHING or not verdict.source:
+        yield "theirs", verdict.theirs + row * (not verdict.source)
+    if verdict.source:
+        yield "source", verdict.source + row
     if verdict.test != "none":
         low, high = verdict.interval or (None, None)
-        ends = "" if low is None or high is None else f"; 95 % interval {low:,.4g} to {high:,.4g}"
+        ends = "" if low is None or high is None else f"; {verdict.percent} interval {low:,.4g} to {high:,.4g}"
         yield "test", f"{verdict.test}{ends}"
     if verdict.reason:
         yield "why", verdict.reason
+    if verdict.holes:
+        yield "holes", "; ".join(verdict.holes)
     if verdict.differing:
         yield "differs", "; ".join(verdict.differing)
 

@@ -40,6 +40,11 @@ def refusal(row: Row, task: TaskFacts, measure: str, header: Mapping[str, Any]) 
     if (measure == "virtual") != in_a_dream(row):
         where = "inside a model" if in_a_dream(row) else "in a true environment"
         return f"{row.id} was measured {where} ({row.env}), the claim is on {measure}"
+    return elsewhere(row, task, header)
+
+
+def elsewhere(row: Row, task: TaskFacts, header: Mapping[str, Any]) -> str | None:
+    """That the row is of another environment; None if it is of ours, or of none that is known here."""
     theirs, ours = _family(row.gymnasium_id), _family(str(_card(header).get("env_id") or ""))
     if theirs and ours and theirs != ours:
         return f"{row.id} was measured on {row.gymnasium_id}, the task {task.name} is {_env_id(header)}"

@@ -149,8 +149,9 @@ def _race(
             ratio = "untrained"
         else:
             ratio = sample_efficiency_ratio(
-                both[0].times, both[1].times, task.budget, resamples=RESAMPLES, rng=_rng("ratio", task.name, a, b)
-            )
+                both[0].times, both[1].times, task.budget, since=(both[0].since, both[1].since),
+                resamples=RESAMPLES, rng=_rng("ratio", task.name, a, b),
+            )  # fmt: skip
     return Race(task=task, a=a, b=b, ratio=ratio, area=welch(of_a, of_b) if of_a and of_b else None)
 
 

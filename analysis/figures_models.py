@@ -40,7 +40,8 @@ VIRTUAL, ACTUAL = COLOURS[1], COLOURS[0]
 
 def draw_errors(results: Results, found: Sequence[Quality]) -> Figure:
     """One panel for each task, both axes logarithmic, with the growth exponent of each entrant in the legend."""
-    said = [BOLD, _sentence(READING["error"]), _sentence(READING["growth"])]
+    few = [_sentence(READING["few"])] if any(one.few(h).any() for one in found for h in one.ahead) else []
+    said = [BOLD, _sentence(READING["error"]), *few, _sentence(READING["growth"])]
     lines = [(one, one.errors, f"{results.label(one.entrant)} {growth(results, one)}") for one in found]
     return _by_horizon(results, "error by horizon", said, lines)
 
@@ -116,7 +117,8 @@ def draw_scores(results: Results, found: Sequence[Gap]) -> Figure:
     panels = [list(of) for _, of in groupby(sorted_by_panel(found), key=lambda one: (one.task.name, one.where))]
     wide = max(PANEL[0], 1.25 * max(map(len, panels))) + 1.3
     high = PANEL[1] + 1.2 + LINE * max(_ticks(results, gap).count("\n") for gap in found)
-    said = [SCORES, _sentence(READING["gap"]), *_holes(results)]
+    unlike = [_sentence(READING["unlike"])] if any(one.unlike for one in found) else []
+    said = [SCORES, _sentence(READING["gap"]), *unlike, *_holes(results)]
     figure, top = page(f"{results.title}: virtual and actual scores", said, wide=wide, high=high * len(panels))
     for of in panels:
         whole, one = figure.get_figheight(), of[0]

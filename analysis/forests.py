@@ -11,7 +11,7 @@ from itertools import combinations, groupby
 from analysis.aggregates import Estimate
 from analysis.cells import Cell, cells
 from analysis.comparison import AGGREGATES, Comparison, Field, Race
-from analysis.comparison_tables import MANY_TASKS, READING, told_estimate, told_improvement, told_ratio
+from analysis.comparison_tables import READING, is_few, told_estimate, told_improvement, told_ratio
 from analysis.efficiency import RatioInterval
 from analysis.tables import decimals, number
 from analysis.trials import Results
@@ -161,7 +161,8 @@ def _why_open(race: Race) -> str | None:
     """Why nothing is known of a ratio; None if something is, or none was asked for."""
     if race.ratio == "no seeds":
         return "no seed of the one or the other has finished"
-    if isinstance(race.ratio, RatioInterval) and race.ratio.least == 0 and math.isinf(race.ratio.most):
+    of = race.ratio
+    if isinstance(of, RatioInterval) and of.point is None and of.least == 0 and math.isinf(of.most):
         return "of neither did half of the seeds reach the threshold"
     return None
 
@@ -198,9 +199,9 @@ def over(field: Field) -> str:
 
 
 def caution(said: Comparison) -> list[str]:
-    """What must be said beside intervals of scores over few tasks."""
+    """What must be said beside intervals of scores over few tasks or of few seeds."""
     few = READING["few"][0].upper() + READING["few"][1:]
-    return [few] if any(len(field.tasks) < MANY_TASKS for field in said.fields) else []
+    return [few] if any(map(is_few, said.fields)) else []
 
 
 def nothing(results: Results, said: Comparison) -> Iterator[tuple[str, str]]:

@@ -8,8 +8,9 @@ checkpoint. The rules:
 2. A drop is tested one-sided by Welch's statistic (`analysis.drops`), Holm over the cells: the probability that
    anything is called a drop while nothing has changed is ``alpha`` at most, over all cells together.
 3. p at most alpha after Holm: "regress", however few the seeds are.
-4. A new seed that failed, is unfinished, or ended in a score that is not finite makes the cell "missing": those that
-   are left were chosen by their luck. So does a side without any seed.
+4. A new seed that failed, is unfinished, ended in a score that is not finite, or left nothing behind although it was
+   asked for (or, where that is not told, although another cell has it) makes the cell "missing": those that are left
+   were chosen by their luck. So does a side without any seed.
 5. "Too few seeds": the test of this cell alone, at level alpha, would see a drop of ``drop`` standard deviations in
    fewer than four cases of five (1.5 unless said otherwise: 5 new against 10 recorded seeds see 1.49, 10 against 20
    see 1.00), or Holm asks for a p that so few seeds can't give.
@@ -36,7 +37,7 @@ seeds (`python -m suites run SUITE --seeds +5`) are the better test.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -44,8 +45,9 @@ from typing import Literal
 import numpy as np
 
 from analysis.drops import enough, holm, least_drop, p_values, regroupings, smallest_drop, smallest_p
-from analysis.sides import GateError, Side, commits, comparable, read_side, remarks
+from analysis.sides import GateError, Side, commits, comparable, read_side, remarks, with_absent
 from analysis.waivers import Waiver, WaiverError, read_waivers
+from suites.selection import asked_seeds
 from suites.spec import Suite, SuiteError, load_suite
 
 Verdict = Literal["pass", "improved", "regress", "too few seeds", "missing", "not comparable"]
@@ -116,8 +118,9 @@ def gate_from_files(
     tasks: Sequence[str] | None = None,
     entrants: Sequence[str] | None = None,
     waivers: Path | None = None,
+    seeds: str | None = None,
 ) -> Gate:
-    """`judge`, of the suite's name or file and a waiver file.
+    """`judge`, of the suite's name or file, a waiver file, and the seeds as `python -m suites run --seeds` takes them.
 
     Raises:
         GateError: with whatever can't be read.
@@ -128,10 +131,13 @@ def gate_from_files(
         loaded = load_suite(suite)
         names = list(dict.fromkeys(f"{trial.task}/{trial.entrant}" for trial in loaded.trials()))
         waived = read_waivers(waivers, names) if waivers else {}
+        run, asked = asked_seeds(loaded, seeds)
+        asked = run.all_seeds if seeds and asked is None else asked
         rng = np.random.default_rng(0)  # the same regroupings whenever the same records are compared
         return judge(
-            loaded, new, old, rng=rng, alpha=alpha, visible=visible, tasks=tasks, entrants=entrants, waivers=waived
-        )
+            loaded, new, old, rng=rng, alpha=alpha, visible=visible, tasks=tasks, entrants=entrants, waivers=waived,
+            asked=asked,
+        )  # fmt: skip
     except (SuiteError, WaiverError, ValueError) as error:
         raise GateError(str(error)) from None
 
@@ -147,9 +153,12 @@ def judge(
     tasks: Sequence[str] | None = None,
     entrants: Sequence[str] | None = None,
     waivers: Mapping[str, Waiver] | None = None,
+    asked: Collection[int] | None = None,
     today: datetime.date | None = None,
 ) -> Gate:
     """Compare what the results folder ``new`` holds of a suite with what ``old`` holds of it.
+
+    ``asked``: the new seeds that there should be.
 
     Raises:
         GateError: a folder without records, one folder for both sides, or a record that can't be read.
@@ -162,6 +171,7 @@ def judge(
         raise GateError(f"expected two folders to compare, found {new} for both. Run into another one with --results.")
     metrics = {name: task.metric for name, task in suite.tasks.items()}
     news, olds = (read_side(folder / suite.name, pairs, metrics) for folder in (new, old))
+    news = with_absent(suite, news, asked)
     cells = [
         Outcome(
             task=pair[0], entrant=pair[1], metric=metrics[pair[0]], new=news[pair], old=olds[pair],

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.imported import is_imported, mark, strays, unfit
 from analysis.index import EPISODE, EVALUATION, MODEL, VIRTUAL, Columns, Index, parsed
-from analysis.protocols import refuse_unlike, spoken
+from analysis.protocols import as_of_today, refuse_undeclared, refuse_unlike, spoken
 from analysis.shelf import folders, scan, why_unfinished
 from analysis.trials import Hole, Key, Results, TaskFacts, Trial
 from results.record import RecordError
@@ -64,6 +64,8 @@ def load(name: str, results: Path = Path("results"), tasks: Sequence[str] = ()) 
     for task in names:
         of_task = [trial for key, cell in shown.trials.items() if key[0] == task for trial in cell]
         refuse_unlike(task, of_task)
+        if suite:
+            refuse_undeclared(task, suite.tasks[task], of_task)
         if suite or of_task:
             shown.tasks[task] = _facts(shown, task, suite, of_task)
     if not shown.tasks:
@@ -220,7 +222,7 @@ def _numbers(key: Key, columns: Columns, metric: str, curve: str) -> Trial | str
         task=key[0],
         entrant=key[1],
         seed=key[2],
-        header=columns.header,
+        header=as_of_today(columns.header),
         step=rows["step"],
         value=value,
         sd=rows[f"{metric}_sd"],

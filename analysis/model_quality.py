@@ -5,7 +5,8 @@ All numbers are of the final evaluation, as `suites/runner/model_quality.py` def
 An agent *cheats the model* where it scores more in it than outside, beyond chance: the lower end of the two-sided 95 %
 interval of (virtual - actual) is above 0. From three seeds on that is the t interval over seeds of their differences.
 Below, it is Welch's interval over the episodes of each agent by itself, and says nothing of other seeds. Where a
-smaller metric is the better one, the upper end has to be below 0.
+smaller metric is the better one, the upper end has to be below 0. Where the model was lived in by another behaviour
+than was evaluated there is no verdict: a gap would be the noise's as well as the model's.
 """
 
 from __future__ import annotations
@@ -13,19 +14,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis import scores
 from analysis.index import MODEL
 from analysis.rules import quantile, satterthwaite
 from analysis.scores import Array, Interval
 from analysis.trials import Results, TaskFacts, Trial
+from results.record import RecordError, read, record_path
 
 DREAM = "dream"  # where: the agent's own model
 LEVEL = 0.95
 CHEATS, REALITY, NONE, UNKNOWN = "cheats the model", "better in reality", "no gap seen", "no number"
+BEHAVIOUR = {"mode": "the mode", "sample": "samples"}  # a `PolicyMode` in words
+SAMPLED = ("agents.mbpo", "agents.me_trpo")  # whose rows `virtual` without `policy` are of samples; others' of the mode
+FEWEST_WINDOWS = 8  # of which an error by horizon counts for a growth, a figure or a claim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +57,14 @@ class Quality:
         """The horizons at which the model predicts."""
         return tuple(h for h in self.horizons if h)
 
+    def few(self, horizon: int) -> NDArray[np.bool_]:
+        """Whether fewer windows than it takes last so long, per seed."""
+        return self.at("windows", horizon) < FEWEST_WINDOWS
+
     @cached_property
     def errors(self) -> Array:
-        """Open-loop errors ``[seeds ahead]``."""
-        return np.stack([self.at("error", h) for h in self.ahead], axis=1)
+        """Open-loop errors ``[seeds ahead]``; NaN also where they are of too few windows."""
+        return np.stack([np.where(self.few(h), np.nan, self.at("error", h)) for h in self.ahead], axis=1)
 
     @cached_property
     def gradients(self) -> Array:
@@ -119,6 +130,7 @@ class Gap:
     seeds: tuple[int, ...]
     virtual: Side
     actual: Side
+    unlike: str = ""  # by which behaviours the sides were played, where it is not the same one
 
     @property
     def gaps(self) -> Array:
@@ -142,6 +154,8 @@ class Gap:
         over = self.interval
         if over is None:
             return UNKNOWN
+        if self.unlike:
+            return f"no verdict: {self.unlike}"
         if over.low is not None and over.high is not None:
             return self._call(over.low, over.high)
         known = [self._call(*ends) for ends in self.alone if ends is not None]
@@ -194,7 +208,39 @@ def _gaps(results: Results) -> Iterator[Gap]:
                     yield Gap(
                         task=task, entrant=entrant, where=where, seeds=tuple(trial.seed for trial, _ in rows),
                         virtual=_side(rows, task.metric), actual=_side(rows, f"real_{task.metric}"),
+                        unlike=_unlike(results, [trial for trial, _ in rows]) if where == DREAM else "",
                     )  # fmt: skip
+
+
+def _unlike(results: Results, trials: Sequence[Trial]) -> str:
+    """`dreamt by samples, played by the mode`, and of how many seeds that is so if not of all; "" of none."""
+    sides = [(_dreamt_by(results, trial), _played_by(trial)) for trial in trials]
+    unlike = [f"dreamt by {BEHAVIOUR[dreamt]}, played by {BEHAVIOUR[played]}" for dreamt, played in sides
+              if dreamt != played]  # fmt: skip
+    some = f" ({len(unlike)} of {len(trials)} seeds)" if len(unlike) < len(trials) else ""
+    return " and ".join(dict.fromkeys(unlike)) + some if unlike else ""
+
+
+def _dreamt_by(results: Results, trial: Trial) -> str:
+    if trial.header.get("agent") not in SAMPLED:
+        return "mode"
+    path = record_path(results.folder.parent, results.folder.name, trial.task, trial.entrant, trial.seed)
+    try:
+        return _told_by(path, path.stat().st_mtime_ns)
+    except (OSError, RecordError):
+        return "sample"
+
+
+@lru_cache(maxsize=4096)
+def _told_by(path: Path, changed: int) -> str:
+    """The behaviour that the record names for its last dream, which the index doesn't keep; ``changed``: its age."""
+    dreams = [row for row in read(path).of("virtual") if row["final"] and row["where"] == DREAM]
+    return str(dreams[0].get("policy", "sample")) if dreams else "sample"
+
+
+def _played_by(trial: Trial) -> str:
+    evaluate = trial.header.get("protocol", {}).get("evaluate", {})
+    return str(evaluate.get("policy") or "mode")
 
 
 def _side(rows: Sequence[tuple[Trial, int]], of: str) -> Side:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import scores
-from analysis.model_quality import DREAM, Gap, Quality, gaps, over_seeds, qualities
+from analysis.model_quality import DREAM, FEWEST_WINDOWS, Gap, Quality, gaps, over_seeds, qualities
 from analysis.scores import Array
 from analysis.tables import NOTHING, Column, Content, number
 from analysis.trials import Results
@@ -22,6 +22,8 @@ READING = {
     "is as bad as another observation of the same windows; (0-1) brightness of images. Mean ± half width of the 95 % t "
     "interval over n seeds; below 3 seeds every seed's value. Diverged: not finite. Each entrant is measured on "
     "windows of its own evaluation episodes: where behaviour differs, so does what is to be predicted.",
+    "few": f"few windows: fewer than {FEWEST_WINDOWS} stretches of the episodes kept last so long. No growth is fitted "
+    "on such an error, no claim decided by it, and figures leave it out.",
     "reconstruction": "reconstruction: the same of the last observation seen, through the model's bottleneck.",
     "growth": "growth: the power of h by which the error grows, fitted per seed in log-log; a saturated error flattens "
     "it.",
@@ -35,20 +37,22 @@ READING = {
     "Cheats the model: the lower end of the gap's 95 % interval is above 0 (where less is better: the upper below 0). "
     "From 3 seeds on that is the t interval over seeds; below, Welch's over the episodes of each agent alone, which "
     "says nothing of other seeds. Each is judged by itself, without correction for their number.",
+    "unlike": "no verdict: the two sides are of two behaviours, so that the gap is the noise's as well as the model's.",
 }
-
+MARKS = {"few": "few windows", "unlike": "no verdict"}  # entries that need more to be said
 
 SMALL = 1e-3  # what is less is written with its power of ten
 
 
 @dataclass(frozen=True)
 class Part:
-    """A column to be: its head, what it reads of a model at which horizon, and its legend."""
+    """A column to be: its head, what it reads of a model, its legend, and which horizon's windows that is over."""
 
     head: tuple[str, str]
     read: Callable[[Quality], Array]
-    lost: Callable[[Quality], Array] | None  # of how many windows the prediction was not finite
     legend: str
+    horizon: int | None = None
+    lost: bool = False  # whether to say how often the prediction was not finite
 
 
 def content(results: Results) -> Content | None:
@@ -57,6 +61,8 @@ def content(results: Results) -> Content | None:
     if not groups:
         return None
     used = {column.legend for group in groups for column in group}
+    entries = [entry for group in groups for column in group for entry in column.entries]
+    used |= {READING[name] for name, mark in MARKS.items() if any(mark in entry for entry in entries)}
     below = [("How to read it", [legend for legend in READING.values() if legend in used])]
     if holes := results.hole_lines():
         below.append((f"Holes: {len(results.holes)} of {results.total} trials have no number", holes))
@@ -116,15 +122,16 @@ def _parts(found: Sequence[Quality]) -> Iterator[Part]:
     ahead = sorted({h for one in found for h in one.ahead})
     for h in (0, *ahead):
         head = ("error at", f"{steps(h)} {unit}") if h else ("reconstruction", unit)
-        yield Part(head, _reads("error", h), _reads("diverged", h), READING["error" if h else "reconstruction"])
-    yield Part(("growth", "of the error"), lambda one: one.growth, None, READING["growth"])
+        yield Part(head, _reads("error", h), READING["error" if h else "reconstruction"], h, lost=True)
+    yield Part(("growth", "of the error"), lambda one: one.growth, READING["growth"])
     for h in dict.fromkeys((ahead[0], ahead[-1])) if ahead else ():
-        yield Part(("reward error", f"at {steps(h)}"), _reads("reward_error", h), None, READING["reward"])
+        yield Part(("reward error", f"at {steps(h)}"), _reads("reward_error", h), READING["reward"], h)
     if ahead:
         for what, name in (("accuracy", "accuracy"), ("false alarms", "false_alarms")):
-            yield Part(("ends:", what), _reads(name, ahead[-1]), None, READING["ends"])
+            yield Part(("ends:", what), _reads(name, ahead[-1]), READING["ends"])
         for k, wanted in ((1, "0.683"), (2, "0.954")):
-            yield Part((f"within {k} sd", f"of {wanted}"), _reads(f"within_{k}", ahead[0]), None, READING["within"])
+            read, head = _reads(f"within_{k}", ahead[0]), (f"within {k} sd", f"of {wanted}")
+            yield Part(head, read, READING["within"], ahead[0])
 
 
 def _reads(name: str, horizon: int) -> Callable[[Quality], Array]:
@@ -138,17 +145,23 @@ def steps(h: int) -> str:
 def _entry(results: Results, part: Part, one: Quality | None) -> str:
     if one is None:
         return ""
-    diverged = part.lost(one) > 0 if part.lost else np.zeros(len(one.seeds), dtype=np.bool_)
-    return told(part.read(one), results.expected(one.task.name, one.entrant), int(np.count_nonzero(diverged)))
+    values, h = part.read(one), part.horizon
+    few = 0 if h is None else int(np.count_nonzero(one.few(h) & np.isfinite(values)))
+    diverged = int(np.count_nonzero(one.at("diverged", h) > 0)) if part.lost and h is not None else 0
+    return told(values, results.expected(one.task.name, one.entrant), diverged, few)
 
 
-def told(values: Array, expected: int, diverged: int = 0) -> str:
-    """`0.213 ± 0.014 (n=3)`; below three seeds every value; and how many have none because the model diverged."""
+def told(values: Array, expected: int, diverged: int = 0, few: int = 0) -> str:
+    """`0.213 ± 0.014 (n=3)`; below three seeds every value; how many have none because the model diverged.
+
+    And how many have one of too few windows.
+    """
     finite = values[np.isfinite(values)]
     if not finite.size:
         return f"diverged ({diverged} of {expected})" if diverged else NOTHING
     n = f"n={finite.size}" + (f" of {expected}" if finite.size < expected else "")
     n += f", {diverged} diverged" if diverged else ""
+    n += "" if not few else f", {MARKS['few']}" if few == finite.size else f", {few} on {MARKS['few']}"
     interval = scores.t_interval(finite)
     if interval.half is None:
         return f"{', '.join(_written(value, abs(value) / 20) for value in finite)} ({n})"
@@ -182,7 +195,8 @@ _SIDES = (_reads_side("virtual"), _reads_side("actual"), _reads_side("gap"), _re
 
 FIELDS = ("suite", "task", "entrant", "where", "quantity", "unit", "horizon", "n", "expected", "mean", "low", "high",
           "seeds", "values", "verdict")  # fmt: skip
-NUMBERS = ("error", "reward_error", "reward_correlation", "accuracy", "brier", "false_alarms", "within_1", "within_2")
+NUMBERS = ("windows", "error", "reward_error", "reward_correlation", "accuracy", "brier", "false_alarms", "within_1",
+           "within_2")  # fmt: skip
 
 
 def tidy_csv(results: Results) -> str:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from analysis.imported import beside, comparable, is_imported, mixed
 from analysis.trials import Trial, spans
-from suites.spec import difference
+from suites.modules import Unreadable, env_module, read_module
+from suites.options import defaults
+from suites.spec import difference, protocol_hash
+
+if TYPE_CHECKING:
+    from suites.spec import Task
 
 
 class UnlikeProtocols(Exception):
@@ -18,6 +24,32 @@ class UnlikeProtocols(Exception):
 def spoken(unlike: Iterable[tuple[str, Any, Any]]) -> str:
     """The fields that `suites.spec.difference` has found, on one line."""
     return "; ".join(f"{name}: {one!r} / {other!r}" for name, one, other in unlike)
+
+
+def as_of_today(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The header of a record, its protocol with the options that the environment has got since, and hashed anew.
+
+    An option that is added to an environment defaults to what was so before (CONTRIBUTING), so records from before and
+    after compare.
+    """
+    protocol = header["protocol"]
+    options = protocol.get("options")
+    if options is None or header["protocol_hash"] != protocol_hash(protocol):
+        return header
+    since = {name: value for name, value in _defaults(header["env"]).items() if name not in options}
+    if not since:
+        return header
+    protocol = {**protocol, "options": {**options, **since}}
+    return {**header, "protocol": protocol, "protocol_hash": protocol_hash(protocol)}
+
+
+@cache
+def _defaults(env: str) -> Mapping[str, Any]:
+    try:
+        module = read_module(env_module(env))
+    except Unreadable:
+        module = None
+    return defaults(module) if module else {}
 
 
 def refuse_unlike(task: str, trials: Sequence[Trial]) -> None:
@@ -62,3 +94,25 @@ def refuse_unlike(task: str, trials: Sequence[Trial]) -> None:
             f"{task}: expected an entrant's records to be either native or imported, found both of "
             f"{', '.join(both)}. Import the others under a name of their own, with --entrant."
         )
+
+
+def refuse_undeclared(task: str, declared: Task, trials: Sequence[Trial]) -> None:
+    """Raise UnlikeProtocols where imported runs stand alone and what is known of them is not what the suite declares.
+
+    Beside native records they are held against these; alone they would be shown under the suite's budget.
+    """
+    if not trials or not all(map(is_imported, trials)):
+        return
+    facts = {"budget": declared.budget}  # frames per step would take the environment's own card
+    unlike: dict[str, list[str]] = defaultdict(list)
+    for trial in trials:
+        for name, ours, theirs in beside(facts, trial.header["protocol"]):
+            unlike[f"    {name}: {ours!r} declared, {theirs!r} imported"].append(f"{trial.entrant}/{trial.seed}")
+    if unlike:
+        lines = [f"{line} ({', '.join(of)})" for line, of in unlike.items()]
+        remedy = (
+            "Such numbers are none of this task. Import the runs into another suite (--suite), or say what was run if "
+            "it was told wrong (--budget), or pick tasks with --task."
+        )
+        head = f"{task}: expected imported runs of what the suite declares, found:"
+        raise UnlikeProtocols("\n".join([head, *lines, remedy]))

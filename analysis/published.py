@@ -59,11 +59,6 @@ class Row:
     note: str
 
     @property
-    def arxiv(self) -> str | None:
-        first = self.id.partition("/")[0]
-        return first if re.fullmatch(r"\d{4}\.\d{5}", first) else None
-
-    @property
     def standard_error(self) -> float | None:
         """Of the mean, over whatever the spread is over; None where that can't be said."""
         if self.spread is None or self.spread_means in ("unknown", "candidates"):

@@ -1,16 +1,20 @@
 """The tests behind verdicts on claims: per-seed numbers in, a verdict with its interval and its reason out.
 
-Every interval is two-sided at 95 %, over seeds. A value is
+Every interval is two-sided at 95 % (a bound that one of several is to keep: at a shared level), over seeds. A value is
 
 - `below` or `above`, if the interval of (ours - theirs) excludes 0;
 - `match`, if it includes 0 and its half width is at most the margin;
 - `underpowered` otherwise, and always below 3 seeds; with the smallest difference that would be seen at 80 % power.
 
-A published mean whose spread is not known is taken as exact, for want of better: a true one is then called false more
-often than one time in twenty (one in eight for five seeds against five, in the tests' simulation).
+Of a published mean without a spread over seeds whose number of seeds is known, the seeds are taken to vary as ours do.
+Where that number is not known either, the mean is taken as exact, for want of better: a true one is then called false
+more often than one time in twenty (one in eight for five seeds against five, in the tests' simulation).
 
-Of an ordering, a ratio, a shape or a bound, `match` says that the records show it, `below` or `above` that they show
-the opposite, `underpowered` that they show neither.
+Of an ordering, a ratio, a shape (`analysis.orders`) or a bound, `match` says that the records show it, `below` or
+`above` that they show the opposite, `underpowered` that they show neither, and `not comparable` that the measure can't
+tell: every seed has one and the same score.
+
+What differs by less than 1e-9 of the largest score is rounding, and equal.
 """
 
 from __future__ import annotations
@@ -18,16 +22,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
-from analysis.efficiency import welch
+from analysis.drops import ROUNDING
 from analysis.published import Row
 from analysis.scores import FEWEST_SEEDS
 
-Call = Literal["match", "below", "above", "underpowered"]
+Call = Literal["match", "below", "above", "underpowered", "not comparable"]
 LEVEL = 0.95
 POWER = 0.80
 OF_SD, OF_SCALE = 0.5, 0.1  # the margin, where a claim declares none: the larger of these shares
@@ -39,9 +42,9 @@ class Finding:
 
     call: Call
     test: str
-    low: float | None = None  # of the 95 % interval of what was tested; None where there is none
+    low: float | None = None  # of the interval of what was tested; None where there is none
     high: float | None = None
-    p: float | None = None
+    level: float = LEVEL  # of that interval
     reason: str
 
 
@@ -56,7 +59,9 @@ class Sample:
     @classmethod
     def of(cls, values: Sequence[float]) -> Sample:
         array = np.asarray(values, dtype=np.float64)
-        return cls(float(array.mean()), float(array.var(ddof=1)) / array.size, array.size - 1.0)
+        constant = np.ptp(array) <= ROUNDING * np.abs(array).max()
+        variance = 0.0 if constant else float(array.var(ddof=1)) / array.size
+        return cls(float(array.mean()), variance, array.size - 1.0)
 
 
 def default_margin(theirs: float, row: Row | None, scale: float | None) -> float:
@@ -75,6 +80,8 @@ def value(ours: Sequence[float], theirs: float, row: Row | None, margin: float) 
     own = Sample.of(ours)
     test, variance, freedom = _theirs(own, len(ours), row)
     difference, spread = own.mean - theirs, math.sqrt(own.variance + variance)
+    if abs(difference) <= ROUNDING * max(abs(own.mean), abs(theirs)):
+        difference = 0.0
     half = quantile(0.5 + LEVEL / 2, freedom) * spread
     call: Call
     if abs(difference) > half:
@@ -97,7 +104,11 @@ def _theirs(own: Sample, n: int, row: Row | None) -> tuple[str, float, float]:
     error = row.standard_error
     if error is None:
         why = "no spread published" if row.spread is None else "what their spread is over, or n, is not known"
-        return f"t interval of ours against their mean, taken as exact: {why}", 0.0, own.freedom
+        if not row.n_seeds:
+            return f"t interval of ours against their mean, taken as exact: {why}", 0.0, own.freedom
+        seeds = f"{row.n_seeds} seed{'' if row.n_seeds == 1 else 's'}"
+        test = f"t interval, their {seeds} taken to vary as ours: {why}"
+        return test, n * own.variance / row.n_seeds, own.freedom
     if row.spread_means == "episodes" and row.n_seeds is not None:
         # One trained agent is one draw: beside its error over episodes it varies as a seed of ours does. With that
         # error alone, true claims would be called false far more often than one time in twenty.
@@ -119,77 +130,6 @@ def _minus_one(n: int | None) -> float:
 def too_few(n: int) -> Finding:
     reason = f"{n} seed{'' if n == 1 else 's'}: below {FEWEST_SEEDS} there is no interval"
     return Finding(call="underpowered", test="none", reason=reason)
-
-
-def compare(a: Sequence[float], b: Sequence[float], alpha: float, *, ranks: bool) -> int:
-    """+1 if a is above b at two-sided ``alpha``, -1 if below, 0 if neither; by ranks where times may be censored."""
-    if min(len(a), len(b)) < FEWEST_SEEDS:
-        return 0
-    if ranks:
-        from scipy.stats import mannwhitneyu  # slow to import, and rarely needed
-
-        found = mannwhitneyu(a, b, alternative="two-sided")
-        # Ties make U a half of all pairs for equal samples; its p is then 1.
-        above = float(found.statistic) > len(a) * len(b) / 2
-        return 0 if not found.pvalue < alpha else 1 if above else -1
-    interval = welch(a, b, 1 - alpha)
-    return 1 if (interval.low or 0) > 0 else -1 if (interval.high or 0) < 0 else 0
-
-
-def ordering(
-    ours: Sequence[float], others: Sequence[Sequence[float]], *, lower_is_better: bool, ranks: bool
-) -> Finding:
-    """Whether one is better than every other.
-
-    `match` needs every comparison, so each may be made at 5 %; for the opposite one comparison is enough, so they
-    share the 5 % (Bonferroni).
-    """
-    name = "Mann-Whitney" if ranks else "Welch"
-    test = f"{name}, two-sided 5 %, against each of {len(others)}" if len(others) > 1 else f"{name}, two-sided 5 %"
-    if (fewest := min(map(len, (ours, *others)))) < FEWEST_SEEDS:
-        return too_few(fewest)
-    sign = -1 if lower_is_better else 1
-    alone = None if ranks or len(others) > 1 else welch(ours, others[0])
-    low, high = (alone.low, alone.high) if alone else (None, None)
-    better = [sign * compare(ours, other, 1 - LEVEL, ranks=ranks) > 0 for other in others]
-    worse = [sign * compare(ours, other, (1 - LEVEL) / len(others), ranks=ranks) < 0 for other in others]
-    if all(better):
-        return Finding(call="match", test=test, low=low, high=high, reason="better, each time beyond chance")
-    if any(worse):
-        return Finding(call="below", test=test, low=low, high=high, reason="worse than one at least, beyond chance")
-    reason = f"{sum(better)} of {len(others)} comparisons beyond chance"
-    return Finding(call="underpowered", test=test, low=low, high=high, reason=reason)
-
-
-def shape(sweep: Sequence[Sequence[float]], form: str, *, ranks: bool) -> Finding:
-    """Whether a sweep rises, falls, or has its extreme inside.
-
-    Rising: every step up at 5 % each (all are needed). A maximum inside: some inner one above both ends; any may be
-    it, so the inner ones share the 5 %. The opposites likewise.
-    """
-    if (fewest := min(map(len, sweep))) < FEWEST_SEEDS:
-        return too_few(fewest)
-    alpha, sign = 1 - LEVEL, 1 if form in ("rising", "maximum-inside") else -1
-    name = "Mann-Whitney" if ranks else "Welch"
-
-    def above(a: Sequence[float], b: Sequence[float], share: int) -> bool:
-        return sign * compare(a, b, alpha / share, ranks=ranks) > 0
-
-    if form in ("rising", "falling"):
-        test = f"{name} between neighbours, two-sided 5 % each"
-        pairs = list(pairwise(sweep))
-        shown = all(above(after, before, 1) for before, after in pairs)
-        refuted = any(above(before, after, len(pairs)) for before, after in pairs)
-    else:
-        first, *inner, last = sweep
-        test = f"{name}, some inner one against both ends, two-sided 5 % shared by {len(inner)}"
-        shown = any(above(one, first, len(inner)) and above(one, last, len(inner)) for one in inner)
-        refuted = any(all(above(end, one, 2) for one in inner) for end in (first, last))
-    if shown:
-        return Finding(call="match", test=test, reason=f"{form.replace('-', ' ')}, beyond chance")
-    if refuted:
-        return Finding(call="below", test=test, reason="the opposite, beyond chance")
-    return Finding(call="underpowered", test=test, reason="neither this shape nor its opposite is beyond chance")
 
 
 def ratio_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
@@ -217,19 +157,21 @@ def bounded(
     least: float | None,
     most: float | None,
     what: str = "the ratio",
+    level: float = LEVEL,
 ) -> Finding:
     """Whether a number, known by its interval (an end None: not bounded), keeps a declared bound."""
     at_least, at_most = -math.inf if low is None else low, math.inf if high is None else high
     call: Call
     if least is not None:
-        call = "match" if at_least >= least else "below" if at_most < least else "underpowered"
-        bound = f"at least {least:g}"
+        slack, bound = ROUNDING * abs(least), f"at least {least:g}"
+        call = "match" if at_least >= least - slack else "below" if at_most < least - slack else "underpowered"
     else:
         assert most is not None
-        call = "match" if at_most <= most else "above" if at_least > most else "underpowered"
-        bound = f"at most {most:g}"
+        slack, bound = ROUNDING * abs(most), f"at most {most:g}"
+        call = "match" if at_most <= most + slack else "above" if at_least > most + slack else "underpowered"
     where = {"match": "keeps", "underpowered": "reaches over"}.get(call, "excludes")
-    return Finding(call=call, test=test, low=low, high=high, reason=f"the interval of {what} {where} {bound}")
+    reason = f"the interval of {what} {where} {bound}"
+    return Finding(call=call, test=test, low=low, high=high, level=level, reason=reason)
 
 
 def satterthwaite(one: float, one_freedom: float, other: float, other_freedom: float) -> float:

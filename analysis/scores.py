@@ -114,18 +114,40 @@ def _due(step: Array, at: Array) -> Array:
     return np.where(near, at[mark], step)
 
 
-def steps_to_threshold(
-    at: ArrayLike, values: ArrayLike, threshold: float, *, lower_is_better: bool = False
-) -> float | None:
-    """The first mark at which a curve read at the marks reaches ``threshold``; None: not within the budget.
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """When a seed reached a threshold: after one evaluation and by another; in between nobody looked."""
 
-    None is a censored time (it would take more than the budget), not a missing one.
+    after: float  # the last step at which it was measured short of the threshold; 0 where it never was
+    by: float | None  # the mark at which it was first seen to have reached it; None: not within the budget
+    gap: bool  # whether a mark before that one was not measured, so that it may have been reached there
+
+
+def passage(
+    at: ArrayLike,
+    values: ArrayLike,
+    threshold: float,
+    *,
+    lower_is_better: bool = False,
+    measured: ArrayLike | None = None,
+) -> Passage:
+    """When a curve read at the marks first reached ``threshold``.
+
+    ``measured``: the step at which each value was measured, where that is not its mark. No mark at which it was reached
+    is a censored time (it would take more than the budget), not a missing one.
     """
-    value = np.asarray(values, dtype=np.float64)
+    mark, value = np.asarray(at, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    step = mark if measured is None else np.minimum(mark, np.asarray(measured, dtype=np.float64))
     with np.errstate(invalid="ignore"):
-        reached = value <= threshold if lower_is_better else value >= threshold
-    hits = np.flatnonzero(reached)
-    return float(np.asarray(at, dtype=np.float64)[hits[0]]) if hits.size else None
+        hits = np.flatnonzero(value <= threshold if lower_is_better else value >= threshold)
+    first = int(hits[0]) if hits.size else mark.size
+    short = np.flatnonzero(np.isfinite(value[:first]))
+    last = int(short[-1]) if short.size else -1
+    return Passage(
+        after=float(step[last]) if short.size else 0.0,
+        by=float(mark[first]) if hits.size else None,
+        gap=last < first - 1,
+    )
 
 
 def median_time(times: Sequence[float | None]) -> float | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from analysis.load import trial_or_reason
 from analysis.protocols import spoken
 from analysis.trials import Trial, spans
 from results.record import RecordError, read
-from suites.spec import difference
+from suites.spec import Suite, difference
 
 Pair = tuple[str, str]  # task, entrant
 COLUMNS = ("step", "value", "episode_step", "episode_return", "episode_length")
@@ -28,6 +28,7 @@ class Side:
 
     trials: tuple[Trial, ...] = ()
     holes: tuple[str, ...] = ()  # seeds without a score, with the reason
+    seeds: tuple[int, ...] = ()  # all that left anything behind
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -53,7 +54,8 @@ def read_side(folder: Path, pairs: Sequence[Pair], metrics: Mapping[str, str]) -
     for task, entrant in pairs:
         trials: list[Trial] = []
         holes: list[str] = []
-        for seed, path in sorted(_seeds(folder / task / entrant)):
+        seeds = sorted(_seeds(folder / task / entrant))
+        for seed, path in seeds:
             key = (task, entrant, seed)
             if path.suffix == ".jsonl" and (fault := _fault(path, key)):
                 faults.append(fault)
@@ -63,7 +65,7 @@ def read_side(folder: Path, pairs: Sequence[Pair], metrics: Mapping[str, str]) -
                 holes.append(f"seed {seed}: {outcome}")
             else:
                 trials.append(outcome)
-        found[task, entrant] = Side(trials=tuple(trials), holes=tuple(holes))
+        found[task, entrant] = Side(trials=tuple(trials), holes=tuple(holes), seeds=tuple(seed for seed, _ in seeds))
     if faults:
         raise GateError("\n".join(faults))
     if not any(side.trials or side.holes for side in found.values()):
@@ -71,6 +73,23 @@ def read_side(folder: Path, pairs: Sequence[Pair], metrics: Mapping[str, str]) -
             f"expected records of these cells below {folder}, found none. Make them with "
             f"`python -m suites run {folder.name} --results {folder.parent}`, or name the folder that holds them."
         )
+    return found
+
+
+def with_absent(suite: Suite, sides: Mapping[Pair, Side], asked: Collection[int] | None = None) -> dict[Pair, Side]:
+    """The cells, with a hole for each seed that is known to have been run and left nothing behind.
+
+    ``asked``: the seeds that were asked for. Where that isn't known, a cell of which there is anything should have each
+    seed that another cell has, if it is the entrant's own or beyond all of the suite's.
+    """
+    known = {seed for side in sides.values() for seed in side.seeds} if asked is None else set(asked)
+    last, found = max(suite.all_seeds), dict(sides)
+    for (task, entrant), side in sides.items():
+        due = {seed for seed in known if seed > last or seed in suite.seeds_of(entrant)}
+        if side.seeds and (absent := sorted(due.difference(side.seeds))):
+            why = "nothing was left behind" + (", though other cells have it" if asked is None else "")
+            hole = f"seed{'s' if len(absent) > 1 else ''} {spans(absent)}: {why}"
+            found[task, entrant] = replace(side, holes=(*side.holes, hole))
     return found
 
 

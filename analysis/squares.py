@@ -16,7 +16,10 @@ from analysis.trials import Results
 STEPS = 4  # of a tint to either side
 READING = (
     "Row against column. Blue: the row is the better one, orange: the column; bold: the 95 % bootstrap interval over "
-    "seeds excludes that they are even. Where resampling the seeds changes nothing there is no interval, so no bold."
+    "seeds excludes that they are even, not corrected for the number of pairs. Where every seed of one is above every "
+    "seed of the other on each task, resampling can't doubt it: then a probability of improvement has no interval, so "
+    "no bold. A time to a threshold is known only to lie between two evaluations, and so is a ratio of times: its "
+    "interval counts the earliest and the latest that they can be, and its tint is of the end nearest to even."
 )
 
 
@@ -80,7 +83,7 @@ def _race(race: Race | None) -> Pair | None:
     if race is None or not isinstance(race.ratio, RatioInterval):
         return None
     of = race.ratio
-    least_far = min(max(of.least, 1.0), of.most)  # of what is only bounded, the end that is nearest to even
+    least_far = min(max(of.least, 1.0), of.most)  # it is only bounded: the end that is nearest to even
     return Pair(
         shown=shown_ratio(of), said=told_ratio(race), tint=max(-STEPS, min(STEPS, round(2 * math.log2(least_far)))),
         sure=(of.low is not None and of.low > 1) or (of.high is not None and of.high < 1),

@@ -14,6 +14,7 @@ from analysis.trials import Results
 
 MARKDOWN_WIDTH = 150  # columns; a suite of more tasks is told in several tables, one below the other
 NOTHING = "–"  # where a cell has no seed to show
+BOLD = "In bold the best of a column, which is no test."  # left out where nothing can be bold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,8 @@ def terminal(results: Results, *, width: int, colour: bool, content: Content | N
     for title, lines in content.below:
         page.print(Text(title, style="bold"))
         for line in lines:
-            page.print(Padding(Text(line), (0, 0, 0, 2)))
+            if colour or line != BOLD:
+                page.print(Padding(Text(line), (0, 0, 0, 2)))
     assert isinstance(page.file, io.StringIO)
     return "\n".join(line.rstrip() for line in page.file.getvalue().splitlines()) + "\n"
 
@@ -136,8 +138,7 @@ def _columns(row: Sequence[Cell]) -> Iterator[Column]:
         [_interval(cell.values, cell.expected) for cell in row],
         lambda cell: sign * cell.final.mean if cell.final else None,
         "return or length: mean over n seeds ± half width of its 95 % t interval, last checkpoint; below 3 seeds "
-        "every seed's value and no interval. Higher returns and shorter lengths are better. In bold the best mean, "
-        "which is no test.",
+        "every seed's value and no interval. Higher returns and shorter lengths are better.",
     )
     if task.threshold is not None:
         bound = f"{task.metric} {'≤' if task.lower_is_better else '≥'} {_bound(task.threshold)}"
@@ -148,7 +149,7 @@ def _columns(row: Sequence[Cell]) -> Iterator[Column]:
             lambda cell: -cell.median_time if cell.times and cell.median_time is not None else None,
             "steps to a bound: the first evaluation mark at which it is reached (an evaluation late by up to a "
             "twentieth of the interval still counts for its mark), median over seeds (how many of them reached it); "
-            "with > before the budget: fewer than half did.",
+            "with > before the budget: fewer than half did; with ≤: marks before it were not measured.",
         )
     if task.curve == "cumulative":
         yield _column(
@@ -202,7 +203,7 @@ def _time(cell: Cell) -> str:
     if not cell.times:
         return NOTHING if cell.expected else ""
     time = cell.median_time
-    shown = f"> {cell.task.budget:,}" if time is None else f"{time:,.0f}"
+    shown = f"> {cell.task.budget:,}" if time is None else f"{'≤ ' if cell.median_is_bound else ''}{time:,.0f}"
     return f"{shown} ({cell.reached} of {len(cell.times)})"
 
 
@@ -233,8 +234,9 @@ def number(value: float, places: int) -> str:
 
 def below(results: Results) -> Iterator[tuple[str, list[str]]]:
     """What must be known to read the tables; holes are always named."""
-    legends = dict.fromkeys(column.legend for page in pages(results, 0) for column in page)
-    yield "How to read it", list(legends)
+    columns = [column for page in pages(results, 0) for column in page]
+    legends = dict.fromkeys(column.legend for column in columns)
+    yield "How to read it", [*legends, *([BOLD] if any(column.best for column in columns) else [])]
     if holes := results.hole_lines():
         yield f"Holes: {len(results.holes)} of {results.total} trials have no number", holes
     if results.notes:

@@ -52,6 +52,11 @@ class Hole:
     seed: int
     reason: str
 
+    @property
+    def outstanding(self) -> bool:
+        """Whether it has only not been run to its end yet: what has failed, or has no finite score, has been."""
+        return self.reason == "missing" or self.reason.startswith("unfinished")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFacts:
@@ -127,11 +132,12 @@ class Results:
     def _holes(self) -> Counter[tuple[str, str]]:
         return Counter((hole.task, hole.entrant) for hole in self.holes)
 
-    def hole_lines(self) -> list[str]:
-        """One line for all holes of one task, entrant and reason; no hole is left out."""
+    def hole_lines(self, task: str | None = None, entrants: Sequence[str] = ()) -> list[str]:
+        """One line for all holes of one task, entrant and reason; without ``task`` no hole is left out."""
         seeds: dict[tuple[str, str, str], list[int]] = defaultdict(list)
         for hole in self.holes:
-            seeds[hole.task, hole.entrant, hole.reason].append(hole.seed)
+            if task is None or (hole.task == task and hole.entrant in entrants):
+                seeds[hole.task, hole.entrant, hole.reason].append(hole.seed)
         return [
             f"{task} / {entrant} / seed{'s' if len(of) > 1 else ''} {spans(of)}: {reason}"
             for (task, entrant, reason), of in seeds.items()

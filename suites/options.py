@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,19 @@ def of_make(module: Module) -> Options:
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     }
     return Options(named, open=arguments.kwarg is not None)
+
+
+def defaults(module: Module) -> dict[str, Any]:
+    """The options of a module's `make` that have a literal for a default, and that."""
+    found = module.find(ast.Name("make"))
+    if found is None or not isinstance(found[0], ast.FunctionDef):
+        return {}
+    arguments, literal = found[0].args, {}
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if default is not None:
+            with suppress(ValueError):
+                literal[argument.arg] = ast.literal_eval(default)
+    return literal
 
 
 def of_config(module: Module) -> Options:

@@ -18,19 +18,29 @@ def plant(record: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     record.write_text("\n".join([*lines, *added, end]) + "\n")
 
 
-def errors(of: Mapping[int, float | None], **more: Any) -> list[dict[str, Any]]:
-    """A row `model` for each horizon; None is a prediction that was not finite."""
+def made_by(record: Path, agent: str, policy: str = "mode") -> None:
+    """Let a finished record be of this agent, evaluated so."""
+    header, *lines = record.read_text().splitlines()
+    told = json.loads(header)
+    told["protocol"]["evaluate"]["policy"] = policy
+    record.write_text("\n".join([json.dumps({**told, "agent": agent}), *lines]) + "\n")
+
+
+def errors(of: Mapping[int, float | None], last: int = 32, **more: Any) -> list[dict[str, Any]]:
+    """A row `model` for each horizon, the longest on ``last`` windows; None is a prediction that was not finite."""
     return [
-        {"kind": "model", "horizon": h, "windows": 32, "unit": "std", "error": error, "diverged": 0 if error else 3}
-        | (more if h else {})
+        {"kind": "model", "horizon": h, "windows": last if h == max(of) else 32, "unit": "std", "error": error}
+        | {"diverged": 0 if error else 3, **(more if h else {})}
         for h, error in of.items()
     ]
 
 
-def scores(virtual: Sequence[float | None], actual: Sequence[float], where: str = "dream") -> dict[str, Any]:
+def scores(
+    virtual: Sequence[float | None], actual: Sequence[float], where: str = "dream", **more: Any
+) -> dict[str, Any]:
     """A row `virtual`; as many lengths as returns, all alike."""
     lengths = [int(one or 0) for one in virtual]
     return {
         "kind": "virtual", "where": where, "returns": list(virtual), "lengths": lengths,
-        "real_returns": list(actual), "real_lengths": [int(one) for one in actual],
+        "real_returns": list(actual), "real_lengths": [int(one) for one in actual], **more,
     }  # fmt: skip

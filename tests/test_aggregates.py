@@ -36,7 +36,6 @@ def rng(seed: int = 0) -> np.random.Generator:
         ("half_gap", lambda x, y, at: aggregates.optimality_gap(x, gamma=0.5)),
         ("probability_of_improvement", lambda x, y, at: aggregates.probability_of_improvement(x, y)),
         ("performance_profile", lambda x, y, at: aggregates.performance_profile(x, at)),
-        ("average_score_distribution", lambda x, y, at: aggregates.average_score_distribution(x, at)),
     ],
 )
 def test_point_values_equal_those_of_rliable(name: str, of: Callable[[Array, Array, Array], Any]) -> None:

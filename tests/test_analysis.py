@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from analysis.figures import caption
 from analysis.load import LoadError, load
 from analysis.protocols import UnlikeProtocols
 from analysis.tables import markdown, terminal
+from suites.spec import protocol_hash
 from tests.synthetic_records import edit_header, edit_last_evaluation, interrupt, read, write_suite
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -215,3 +217,18 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not {'numpy', 'pandas', 'matplotlib', 'scipy', 'suites.spec', 'torch'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_an_option_that_an_environment_got_since_does_not_part_its_records(tmp_path: Path, monkeypatch: Any) -> None:
+    write_suite(tmp_path, seeds=2)
+    first, second = sorted((tmp_path / "results/made-up/hopper/sac").glob("*.jsonl"))
+    protocol = json.loads(first.read_text().split("\n")[0])["protocol"]
+    hashed = lambda options: {"protocol": (p := {**protocol, "options": options}), "protocol_hash": protocol_hash(p)}
+    now = {"id": "Hopper-v5", "truncated_obs": False, "x_in_obs": False}
+    for record in (tmp_path / "results/made-up/hopper").glob("*/*.jsonl"):
+        edit_header(record, **hashed(now))
+    edit_header(first, **hashed({"id": "Hopper-v5", "truncated_obs": False}))  # before there was x_in_obs
+    assert len(read(tmp_path, "made-up", "hopper").trials["hopper", "sac"]) == 2
+    edit_header(second, **hashed({**now, "x_in_obs": True}))
+    with pytest.raises(UnlikeProtocols, match="x_in_obs: False above, True here"):
+        read(tmp_path, "made-up", "hopper")

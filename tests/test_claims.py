@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from analysis import comparable, rules
+from analysis import comparable, orders, rules
 from analysis.__main__ import app
-from analysis.claims import Verdict, judge, judge_claim
+from analysis.claim_tables import terminal
+from analysis.claims import judge, judge_claim
 from analysis.load import LoadError
 from analysis.protocols import UnlikeProtocols
 from analysis.published import Row, find, load_published
 from analysis.trials import Results, TaskFacts, Trial
+from analysis.verdicts import Verdict
 from suites.declaration import Claim
 from suites.spec import load_suite, shipped_suites
 
@@ -63,8 +65,29 @@ def test_a_policy_that_is_not_trained_has_no_variation_over_seeds() -> None:
     assert (found.low, found.high) == pytest.approx((3 - half, 3 + half), abs=1e-3)
 
 
-@pytest.mark.parametrize("row", [UNDEFINED, replace(SEEDS, spread=None, spread_means=""), replace(SEEDS, n_seeds=None)])
-def test_an_unknown_spread_leaves_the_t_interval_of_ours(row: Row) -> None:
+ALONE = replace(SEEDS, spread=None, spread_means="", n_seeds=1)
+NOT_STATED = replace(UNDEFINED, n_seeds=None)
+
+
+@pytest.mark.parametrize(
+    "row", [UNDEFINED, replace(ALONE, n_seeds=9), replace(AGENT, n_episodes=None, n_seeds=9), ALONE]
+)
+def test_seeds_of_unknown_spread_are_taken_to_vary_as_ours(row: Row) -> None:
+    # our variance over seeds, 4, is that of theirs; of nine seeds a variance of the mean of 4/9, of one 4
+    found = rules.value(OURS, 9.0, row, margin=100)
+    half = T2 * math.sqrt(4 / 3 + 4 / (row.n_seeds or 0))
+    assert (found.low, found.high) == pytest.approx((3 - half, 3 + half), rel=1e-5)
+    assert f"their {row.n_seeds} seed" in found.test
+    assert "taken to vary as ours" in found.test
+
+
+def test_a_number_of_one_agent_is_not_surer_without_its_spread_than_with_it() -> None:
+    alone, with_spread = (rules.value(OURS, 9.0, row, margin=100) for row in (ALONE, replace(AGENT, spread=0.0)))
+    assert (alone.low, alone.high) == pytest.approx((with_spread.low, with_spread.high))
+
+
+@pytest.mark.parametrize("row", [NOT_STATED, replace(ALONE, n_seeds=None), replace(SEEDS, n_seeds=None)])
+def test_an_unknown_spread_of_unknown_n_leaves_the_t_interval_of_ours(row: Row) -> None:
     found = rules.value(OURS, 9.0, row, margin=100)
     half = T2 * math.sqrt(4 / 3)
     assert (found.low, found.high) == pytest.approx((3 - half, 3 + half), rel=1e-5)
@@ -80,8 +103,8 @@ def test_seeds_that_all_hit_an_exact_value_match_it() -> None:
 def test_below_three_seeds_nothing_is_decided(n: int) -> None:
     few = OURS[:n]
     assert rules.value(few, 1e9, SEEDS, margin=1e9).call == "underpowered"
-    assert rules.ordering([1e9] * n, [OURS], lower_is_better=False, ranks=False).call == "underpowered"
-    assert rules.shape([OURS, few, OURS], "rising", ranks=False).call == "underpowered"
+    assert orders.ordering([1e9] * n, [OURS], lower_is_better=False, ranks=False).call == "underpowered"
+    assert orders.shape([OURS, few, OURS], "rising", ranks=False).call == "underpowered"
 
 
 def test_the_margin_is_half_their_sd_or_a_tenth_of_the_scale_whichever_is_more() -> None:
@@ -99,7 +122,7 @@ WIDE = [0.0, 12.0, 4.0, 8.0]
 @pytest.mark.parametrize("ranks", [False, True])
 def test_an_ordering_needs_every_comparison_and_falls_by_one(ranks: bool) -> None:
     def call(ours: list[float], *others: list[float], lower: bool = False) -> str:
-        return rules.ordering(ours, others, lower_is_better=lower, ranks=ranks).call
+        return orders.ordering(ours, others, lower_is_better=lower, ranks=ranks).call
 
     assert call(HIGH, LOW, MIDDLE) == "match"
     assert call(LOW, MIDDLE, HIGH, lower=True) == "match"
@@ -110,7 +133,7 @@ def test_an_ordering_needs_every_comparison_and_falls_by_one(ranks: bool) -> Non
 
 def test_a_shape_is_shown_refuted_or_open() -> None:
     def call(form: str, *sweep: list[float]) -> str:
-        return rules.shape(sweep, form, ranks=False).call
+        return orders.shape(sweep, form, ranks=False).call
 
     assert call("rising", LOW, MIDDLE, HIGH) == "match"
     assert call("falling", LOW, MIDDLE, HIGH) == "below"
@@ -175,8 +198,15 @@ def test_a_true_value_of_one_agent_is_called_false_one_time_in_twenty_not_one_in
 
 def test_a_true_value_of_unknown_spread_is_called_false_more_often_and_the_test_says_why() -> None:
     rng = np.random.default_rng(5)
-    assert 0.05 < false_verdicts(UNDEFINED, rng.normal(100, 10 / math.sqrt(5), TRIALS), rng) < 0.15
-    assert "taken as exact" in rules.value(OURS, 9.0, UNDEFINED, margin=1).test
+    assert 0.05 < false_verdicts(NOT_STATED, rng.normal(100, 10 / math.sqrt(5), TRIALS), rng) < 0.15
+    assert "taken as exact" in rules.value(OURS, 9.0, NOT_STATED, margin=1).test
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_true_value_without_spread_is_called_false_one_time_in_twenty_where_n_is_known(n: int) -> None:
+    rng = np.random.default_rng(6)
+    row = replace(ALONE, n_seeds=n)
+    assert 0.03 < false_verdicts(row, rng.normal(100, 10 / math.sqrt(n), TRIALS), rng) < 0.065
 
 
 def test_a_false_value_is_seldom_called_a_match() -> None:
@@ -273,6 +303,49 @@ def test_of_several_one_is_to_keep_a_bound_at_a_shared_level() -> None:
     assert "shared by 2" in said.test
     assert verdict(found, **bound, at_least=855).verdict == "underpowered"  # good alone would keep it
     assert verdict(found, **bound, at_least=956).verdict == "below"
+
+
+def test_of_a_bound_the_nearest_of_several_is_told_with_the_level_of_its_interval() -> None:
+    found = results({"bad": BAD, "good": GOOD, "fair": [value - 20 for value in GOOD]})
+    bound = {"kind": "bound", "entrants": ["bad", "fair", "good"]}
+    # t(0.99167; 4) = 3.961, so a third of 5 % leaves 908 ± 67 of the best, and 888 ± 67
+    said = verdict(found, **bound, at_least=800)
+    assert (said.verdict, said.reason) == ("match", "the interval of good keeps at least 800")
+    assert said.percent == "98.3 %"
+    assert said.interval == pytest.approx((908 - 67, 908 + 67), abs=0.5)
+    assert "; 98.3 % interval 84" in terminal([said], 1_000)
+    assert verdict(found, **bound, at_least=850).reason == "the interval of good reaches over at least 850"
+    below = verdict(found, **bound, at_least=1_000)
+    assert (below.reason, below.percent) == ("the interval of good excludes at least 1000", "95 %")
+    assert verdict(found, **bound, at_most=60).reason == "the interval of bad keeps at most 60"
+
+
+def test_a_bound_stands_beside_the_row_that_it_comes_from() -> None:
+    said = verdict(results({"sac": GOOD}), kind="bound", entrant="sac", at_least=850, published=HOPPER)
+    assert said.theirs == "at least 850"
+    assert said.across.startswith("at least 850; source: 909.05 ± 526.14 (sd over seeds)")
+    assert f"source   {said.source} [{HOPPER}]" in terminal([said], 1_000)
+
+
+SOURCED: list[dict[str, Any]] = [
+    {"kind": "ordering", "entrant": "good", "entrants": ["bad"]},
+    {"kind": "ratio", "entrant": "good", "entrants": ["bad"], "at_least": 2},
+    {"kind": "shape", "entrants": ["bad", "good", "low"], "form": "maximum-inside"},
+    {"kind": "bound", "entrants": ["bad", "good"], "at_least": 500},
+]
+
+
+@pytest.mark.parametrize("claim", SOURCED, ids=lambda claim: str(claim["kind"]))
+def test_the_row_that_a_claim_comes_from_is_named_its_source_with_what_differs(claim: dict[str, Any]) -> None:
+    values = {"good": GOOD, "bad": BAD, "low": BAD}
+    said = verdict(results(values, budget=20_000), published=HOPPER, **claim)
+    assert said.verdict == "match"
+    assert said.source is not None
+    assert said.source not in said.theirs
+    assert "budget: 50,000 env steps there; 20,000 here" in said.differing
+    elsewhere = verdict(results(values, card={"env_id": "Walker2d-v5"}), published=HOPPER, **claim)
+    assert (elsewhere.verdict, elsewhere.test) == ("not comparable", "none")
+    assert "measured on Hopper-v5" in elsewhere.reason
 
 
 def test_protocol_fields_that_differ_are_printed() -> None:
@@ -388,10 +461,10 @@ def test_every_shipped_claim_names_a_row_that_may_decide_it(path: Path) -> None:
 def test_the_book_figure_of_dyna_q_is_found_in_the_committed_records() -> None:
     shown = CliRunner().invoke(app, ["claims", "dyna_maze"])
     assert shown.exit_code == 0
-    assert "MATCH: With 5 planning steps it needs about 5 episodes" in shown.output
+    assert "MATCH: With 50 planning steps it needs about 3 episodes" in shown.output
     assert "without correction for their number" in " ".join(shown.output.split())
     table = CliRunner().invoke(app, ["claims", "dyna_maze", "--format", "markdown"]).output
-    assert "| **match** | With 5 planning steps it needs about 5 episodes (dyna-maze, dyna-q-5) |" in table
+    assert "| **match** | With 50 planning steps it needs about 3 episodes (dyna-maze, dyna-q-50) |" in table
 
 
 def test_the_command_covers_every_shipped_suite_with_records_or_without(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from analysis import squares
 from analysis.__main__ import app
-from analysis.comparison import compare, tidy_csv
-from analysis.comparison_tables import markdown, terminal
+from analysis.comparison import Field, compare, tidy_csv
+from analysis.comparison_tables import READING, is_few, markdown, terminal
 from tests.synthetic_records import SHAPES, Shape, read, write_suite
 
 TASKS = ["pendulum", "repeated", "half-cheetah", "hopper"]
@@ -143,3 +144,13 @@ def test_the_command_prints_the_same_numbers_each_time_and_says_what_is_missing(
     )
     assert alone.exit_code == 2
     assert "with a `score`, or two entrants on one task, found neither" in alone.output
+
+
+def test_few_seeds_are_cautioned_against_like_few_tasks_and_pairs_are_said_not_to_be_corrected_for() -> None:
+    def few(*sizes: int) -> bool:
+        tasks = tuple(f"task {number}" for number in range(len(sizes)))
+        return is_few(Field(tasks=tasks, entrants=("a",), runs={"a": sizes}, aggregates={}, improvement={}))
+
+    assert [few(*[5] * 6), few(*[5] * 5), few(5, 5, 5, 5, 5, 4), few(*[10] * 7)] == [False, True, True, False]
+    for said in (READING["improvement"], READING["ratio"], squares.READING):
+        assert "not corrected for the number of pairs" in said.lower()

@@ -85,6 +85,49 @@ def test_the_interval_of_a_ratio_of_steps_holds_the_truth_also_when_half_are_cen
     assert held / 300 >= 0.93
 
 
+@pytest.mark.parametrize("n", [3, 5])
+def test_the_interval_of_a_ratio_of_steps_holds_the_truth_on_a_grid_coarser_than_the_difference(n: int) -> None:
+    """Times are seen at marks 500 apart, and their medians, 950 and 1,050, differ by a fifth of that."""
+    rng, grid, budget, held = np.random.default_rng(4), 500, 5_000, 0
+    for _ in range(300):
+        a, b = (np.ceil(m * np.exp(0.04 * rng.standard_normal(n)) / grid) * grid for m in (950, 1_050))
+        since = (a - grid).tolist(), (b - grid).tolist()
+        found = sample_efficiency_ratio(a.tolist(), b.tolist(), budget, since=since, rng=rng, resamples=1_000)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 1_050 / 950 <= found.high
+    print(f"coverage of the ratio on a coarse grid, {n} seeds: {held / 300:.1%}")
+    assert held / 300 >= 0.95
+
+
+def test_the_interval_of_a_ratio_of_exact_steps_of_three_seeds_holds_the_truth_in_88_of_100_cases() -> None:
+    rng, held = np.random.default_rng(5), 0
+    for _ in range(500):
+        a, b = (median * np.exp(0.4 * rng.standard_normal(3)) for median in (20_000, 45_000))
+        found = sample_efficiency_ratio(a.tolist(), b.tolist(), 10**9, rng=rng, resamples=1_000)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 2.25 <= found.high
+    print(f"coverage of the ratio of exact times of 3 seeds: {held / 500:.1%}")
+    assert 0.87 <= held / 500 <= 0.93  # what READING says of three seeds
+
+
+def test_other_aggregates_than_the_iqm_are_too_sure_of_three_seeds() -> None:
+    """What `comparison_tables.READING` says of few seeds, by the worst case of those measured."""
+    truth, rng, held = (
+        float(aggregates.median(runs(np.random.default_rng(7), 100_000, "failing"))),
+        np.random.default_rng(6),
+        0,
+    )
+    for _ in range(200):
+        found = aggregates.bootstrap(runs(rng, 3, "failing"), aggregates.median, rng=rng, resamples=500)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= truth <= found.high
+    print(f"coverage of the median over 6 tasks x 3 runs, failing: {held / 200:.1%}")
+    assert 0.65 <= held / 200 <= 0.85
+
+
 def test_below_three_seeds_there_is_no_interval() -> None:
     rng = np.random.default_rng(3)
     two = aggregates.bootstrap(runs(rng, 2), aggregates.iqm, rng=rng)

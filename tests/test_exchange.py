@@ -161,6 +161,28 @@ def test_what_is_known_of_an_imported_run_and_differs_is_refused(tmp_path: Path)
         read(tmp_path)
 
 
+def test_imported_runs_that_stand_alone_are_held_against_what_the_suite_declares(tmp_path: Path) -> None:
+    file = write_suite(tmp_path, tasks=["pendulum"], entrants=["sac"], seeds=3)
+    for path in (tmp_path / "results" / "made-up").glob("*/*/*.jsonl"):
+        path.unlink()
+    xs = list(range(0, 80_001, 1_000))
+
+    def refused(*options: object) -> str:
+        assert enter("dreamerv3", scores(tmp_path, run("pendulum", xs=xs, ys=xs)), file, tmp_path, *options)[0] == 0
+        try:
+            assert read(tmp_path).tasks["pendulum"].budget == 20_000
+        except UnlikeProtocols as error:
+            return str(error)
+        finally:
+            (tmp_path / "results" / "made-up" / "pendulum" / "theirs" / "0.jsonl").unlink()
+        return ""
+
+    assert refused() == ""
+    said = refused("--budget", 10_000)
+    assert "budget: 20000 declared, 10000 imported (theirs/0)" in said
+    assert "--suite" in said
+
+
 def test_an_entrant_is_native_or_imported_and_never_both(tmp_path: Path) -> None:
     file = made_up(tmp_path)
     code, _, error = enter("dreamerv3", scores(tmp_path, run(method="sac", seed=7)), file, tmp_path)

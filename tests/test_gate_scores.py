@@ -109,13 +109,13 @@ def test_longer_episodes_are_the_drop_where_the_metric_is_a_length(tmp_path):
 
 @pytest.mark.parametrize(("new", "old"), [(1, 10), (4, 10), (5, 9), (5, 1), (5, 2), (2, 2)])
 def test_too_few_seeds_are_never_a_pass(tmp_path, new, old):
-    both(tmp_path, new=SAME[:new], old=GOOD[:old])
+    both(tmp_path, new=SAME[:new], old=GOOD[:old], chance_new=SAME[:new])
     found = gate(tmp_path)
     assert (verdicts(found)["sac"], found.exit_code) == ("too few seeds", 5)
 
 
 def test_too_few_seeds_that_rose_are_no_pass_either(tmp_path):
-    both(tmp_path, new=BETTER[:3])
+    both(tmp_path, new=BETTER[:3], chance_new=SAME[:3])
     assert (verdicts(gate(tmp_path))["sac"], gate(tmp_path).exit_code) == ("too few seeds", 5)
 
 
@@ -148,6 +148,39 @@ def test_seeds_that_failed_or_diverged_are_not_left_out_of_account(tmp_path):
     assert (verdicts(found), found.exit_code) == ({"sac": "missing", "uniform": "missing"}, 5)
     assert found.cells[0].remarks == ("new seed 15: failed: ended with exit code 1",)
     assert "not finite" in found.cells[1].remarks[0]
+
+
+def test_seeds_that_left_nothing_behind_are_not_left_out_of_account(tmp_path):
+    both(tmp_path, chance_new=GOOD)
+    found = gate(tmp_path)
+    assert (verdicts(found), found.exit_code) == ({"sac": "missing", "uniform": "pass"}, 5)
+    assert found.cells[0].remarks == ("new seeds 15-19: nothing was left behind, though other cells have it",)
+
+
+def test_seeds_that_were_asked_for_are_expected_of_every_cell(tmp_path):
+    both(tmp_path)  # both have seeds 10 to 14
+    assert gate(tmp_path, asked=range(10, 15)).exit_code == 0
+    found = gate(tmp_path, asked=range(10, 20), entrants=["sac"])
+    assert (verdicts(found), found.exit_code) == ({"sac": "missing"}, 5)
+    assert found.cells[0].remarks == ("new seeds 15-19: nothing was left behind",)
+    suite = tmp_path / "old" / f"{SUITE}.yaml"
+    suite.write_text(suite.read_text().replace("seeds: 1", "seeds: 10"))
+    assert run(tmp_path, "--seeds", "+5")[0] == 0
+    code, said = run(tmp_path, "--seeds", "+6")
+    assert (code, "new seed 15: nothing was left behind" in said) == (5, True)
+    code, said = run(tmp_path, "--seeds", "5-3")
+    assert (code, "nothing was left" in said) == (0, False)
+    code, said = run(tmp_path, "--seeds", "six")
+    assert (code, "--seeds: expected numbers" in said) == (2, True)
+
+
+def test_an_entrant_with_seeds_of_its_own_lacks_none_of_those_of_others(tmp_path):
+    suite = both(tmp_path, chance_new=GOOD)
+    text = suite.read_text().replace("seeds: 1\n", "seeds: 20\n")
+    suite.write_text(text.replace("sac: { ", "sac: { seeds: [10, 11, 12, 13, 14], "))
+    assert (verdicts(gate(tmp_path)), gate(tmp_path).exit_code) == ({"sac": "pass", "uniform": "pass"}, 0)
+    suite.write_text(text)
+    assert verdicts(gate(tmp_path)) == {"sac": "missing", "uniform": "pass"}
 
 
 def test_unlike_protocols_and_granted_functions_are_not_compared_and_the_fields_are_told(tmp_path):
@@ -320,7 +353,7 @@ def test_one_folder_is_not_compared_with_itself(tmp_path):
 
 
 def test_junit_counts_regressions_as_failures_what_is_open_as_errors_and_waivers_as_skipped(tmp_path):
-    both(tmp_path, new=WORSE, chance_new=SAME[:1])
+    both(tmp_path, new=WORSE[:4], chance_new=SAME[:4])
     found = ElementTree.fromstring(junit(gate(tmp_path)))
     suite = found.find("testsuite")
     assert suite is not None

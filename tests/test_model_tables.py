@@ -95,6 +95,34 @@ def test_a_growth_needs_three_errors_above_0() -> None:
     assert np.isnan(exponent((1, 2, 5), np.array([0.0, 4.0, np.nan])))
 
 
+def test_an_error_on_few_windows_is_marked_and_neither_fitted_nor_drawn_nor_claimed_on(tmp_path: Path) -> None:
+    file = write_suite(tmp_path, tasks=["pendulum"], entrants=["sac"], seeds=3)
+    for seed, windows in enumerate((5, 7, 8)):
+        off = errors({**FINE, 50: 100.0}, last=windows, reward_error=0.25)
+        plant(tmp_path / f"results/made-up/pendulum/sac/{seed}.jsonl", off)
+    found = read(tmp_path)
+    (one,) = qualities(found)
+    assert one.few(50).tolist() == [True, True, False]
+    assert one.growth[:2] == pytest.approx([0.5] * 2)
+    assert one.growth[2] > 1
+    assert np.isnan(one.errors[:2, -1]).all()  # what figures and the report draw
+    shown = content(found)
+    assert shown is not None
+    text = terminal(found, width=100, colour=False, content=shown)
+    assert "100.0 ± 0.0 (n=3, 2 on few windows)" in text
+    assert "0.250 ± 0.000 (n=3, 2 on few windows)" in text
+    assert "few windows: fewer than 8 stretches" in text
+    counted = [row for row in csv.DictReader(io.StringIO(tidy_csv(found))) if row["quantity"] == "windows"]
+    assert [row["values"] for row in counted][-2:] == ["32;32;32", "5;7;8"]
+    claim = {"says": "so", "task": "pendulum", "entrant": "sac", "measure": "error", "value": 100}
+    said = judge_claim("made-up", Claim.model_validate(claim), found)
+    assert said.verdict == "not comparable"
+    assert said.reason == (
+        "only 1 of 3 seeds of sac have a finite error of their model on 8 windows or more (not so after 50 steps)"
+    )
+    assert "few windows: fewer than 8" in page([str(file)], tmp_path / "results")
+
+
 def test_an_entry_says_mean_interval_n_and_what_diverged() -> None:
     assert told(np.array([0.02, 0.04, 0.06]), 3) == "0.040 ± 0.050 (n=3)"  # 4.303 * 0.02 / sqrt(3) = 0.0497
     assert told(np.array([1e-5, 2e-5, 3e-5]), 3) == "2.0e-05 ± 2.5e-05 (n=3)"
@@ -103,6 +131,7 @@ def test_an_entry_says_mean_interval_n_and_what_diverged() -> None:
     assert told(np.array([5e-7, 900.0]), 2) == "5.0e-07, 900 (n=2)"
     assert told(np.array([np.nan]), 3, 1) == "diverged (1 of 3)"
     assert told(np.array([np.nan]), 3) == "–"
+    assert told(np.array([0.02, 0.04, 0.06]), 3, 0, 3) == "0.040 ± 0.050 (n=3, few windows)"
 
 
 def test_every_form_of_the_table_tells_the_same_numbers(shelf: Path) -> None:

@@ -52,7 +52,7 @@ CORRECTED: dict[str, Callable[[Row], bool]] = {
     "1803.10122/parameters/vae-carracing": lambda row: row.mean == 4_348_547,
     "1803.10122/quoted/doom-latent-size": lambda row: row.mean == 64,
     "2010.02193/table-k.1/breakout-dreamerv2": lambda row: row.mean == 312 and "three seeds" in row.note,
-    "lapan-2018/chapter-17/i2a": lambda row: row.arxiv is None and "not from the I2A paper" in row.note,
+    "lapan-2018/chapter-17/i2a": lambda row: "not from the I2A paper" in row.note,
     "1906.08253/text/mbpo-vs-sac": lambda row: "not in the paper" in row.note,
     "2310.09615/computed/storm-hns-mean": lambda row: "1.266" in row.note,
     "2301.04104/v2-table-11-mean/ppo": lambda row: "swapped" in row.note,

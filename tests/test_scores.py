@@ -77,9 +77,26 @@ def test_of_two_values_between_two_marks_the_last_counts() -> None:
 
 def test_steps_to_a_threshold_are_the_first_mark_that_reaches_it() -> None:
     marks = [0, 10, 20, 30]
-    assert scores.steps_to_threshold(marks, [0, 90, 100, 50], 100) == 20
-    assert scores.steps_to_threshold(marks, [0, NAN, 99, 50], 100) is None  # censored
-    assert scores.steps_to_threshold(marks, [90, 30, 20, 10], 25, lower_is_better=True) == 20
+    assert scores.passage(marks, [0, 90, 100, 50], 100).by == 20
+    assert scores.passage(marks, [0, NAN, 99, 50], 100).by is None  # censored
+    assert scores.passage(marks, [90, 30, 20, 10], 25, lower_is_better=True).by == 20
+
+
+def test_a_threshold_was_reached_since_the_last_mark_that_was_measured_short_of_it() -> None:
+    marks = [0, 10, 20, 30]
+
+    def found(values: list[float], measured: list[float] | None = None) -> tuple[float, float | None, bool]:
+        of = scores.passage(marks, values, 100, measured=measured)
+        return of.after, of.by, of.gap
+
+    assert found([0, 90, 100, 50]) == (10, 20, False)
+    assert found([0, NAN, NAN, 100]) == (0, 30, True)  # at 10 and 20 nobody looked
+    assert found([NAN, 100, 100, 100]) == (0, 10, True)
+    assert found([100, 100, 100, 100]) == (0, 0, False)
+    assert found([0, 90, 99, 50]) == (30, None, False)  # censored: later than the last evaluation
+    assert found([0, 90, 99, NAN])[:2] == (20, None)
+    assert found([0, 90, 100, 50], [0, 7, 21, 30]) == (7, 20, False)  # the mark's value was measured before it
+    assert found([0, 90, 100, 50], [0, 10.4, 20, 30]) == (10, 20, False)  # or a little late
 
 
 def test_the_median_time_is_censored_where_fewer_than_half_arrive() -> None:

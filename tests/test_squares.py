@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 
 from analysis import forests, squares
-from analysis.comparison import Comparison, compare
+from analysis.comparison import Comparison, Race, compare
 from analysis.curves import CROWDED
 from analysis.efficiency import RatioInterval, sample_efficiency_ratio
 from analysis.figures_all import write_all
 from analysis.report import page
-from analysis.trials import Results
+from analysis.trials import Results, TaskFacts
 from tests.browser import browser, opened
 from tests.synthetic_records import ENTRANTS, read, write_suite
+
+TASK = TaskFacts(
+    name="task", env="e", budget=5_000, action_repeat=1, every=1_000, final_episodes=1, metric="return", threshold=1.0,
+    score=None, curve="evaluation", protocol=None,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +95,29 @@ def test_a_race_turned_is_that_of_the_other_against_the_one(found: tuple[Results
 def test_a_tint_is_two_steps_for_each_doubling_and_never_more_than_is_known(
     found: tuple[Results, Comparison], least: float, most: float, low: Any, high: Any, tint: int, sure: bool
 ) -> None:
-    ratio = RatioInterval(least=least, most=most, low=low, high=high, n=3)
+    ratio = RatioInterval(point=None, least=least, most=most, low=low, high=high, n=3)
     race = next(race for race in found[1].races if race.ratio)
     pair = squares._race(type(race)(task=race.task, a=race.a, b=race.b, ratio=ratio, area=None))
     assert pair is not None
     assert (pair.tint, pair.sure) == (tint, sure)
+
+
+def test_one_mark_apart_on_a_coarse_grid_is_not_sure() -> None:
+    """Seen at 1,000 and 2,000, every seed: it may have been 999 and 1,001."""
+    marks = (0.0, 0.0, 0.0), (1000.0, 1000.0, 1000.0)
+    ratio = sample_efficiency_ratio([1000] * 3, [2000] * 3, 5_000, since=marks, rng=rng())
+    assert (ratio.point, ratio.least, ratio.most) == (2, 1, float("inf"))
+    assert (ratio.low, ratio.high) == (1, float("inf"))
+    pair = squares._race(Race(task=TASK, a="a", b="b", ratio=ratio, area=None))
+    assert pair is not None
+    assert (pair.shown, pair.sure, pair.tint) == ("2.00", False, 0)
+    assert pair.said == "2.00 [1.00, ∞] (n=3)"
+    far = sample_efficiency_ratio([1000] * 3, [4000] * 3, 5_000, since=((0.0,) * 3, (3000.0,) * 3), rng=rng())
+    sure = squares._race(Race(task=TASK, a="a", b="b", ratio=far, area=None))
+    assert sure is not None
+    assert (far.low, sure.sure, sure.tint) == (3, True, 3)
+    back = far.turned()
+    assert (back.point, back.least, back.most, back.low, back.high) == (0.25, 0, 1 / 3, 0, 1 / 3)
 
 
 def test_squares_are_written_beside_the_other_figures_always_the_same_bytes(shelf: Path, tmp_path: Path) -> None:

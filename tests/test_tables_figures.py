@@ -12,7 +12,7 @@ from analysis.cells import cells, tidy_csv
 from analysis.curves import curves
 from analysis.figures import look, write
 from analysis.tables import markdown, number, terminal
-from tests.synthetic_records import SHAPES, read, write_suite
+from tests.synthetic_records import SHAPES, edit_last_evaluation, read, write_suite
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,29 @@ def test_the_table_says_what_an_entrant_was_granted_and_who_is_best(shelf: Path)
     best = [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| sac")]
     assert best[0].startswith("**")
     assert "50,000 steps" in text
+
+
+def test_a_time_before_which_marks_were_not_measured_is_shown_as_a_bound(tmp_path: Path) -> None:
+    write_suite(tmp_path, tasks=["pendulum"], entrants=["sac", "uniform"], seeds=3)
+    for record in (tmp_path / "results" / "made-up" / "pendulum" / "sac").glob("*.jsonl"):
+        rows = [json.loads(line) for line in record.read_text().splitlines()]
+        kept = [row for row in rows if row["kind"] != "evaluation" or row["step"] == 0 or row["final"]]
+        record.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        edit_last_evaluation(record, returns=[-200.0])
+    results = read(tmp_path)
+    cell = next(cell for cell in cells(results) if cell.entrant == "sac")
+    assert (cell.times, cell.since, cell.median_is_bound) == ((20_000.0,) * 3, (0.0,) * 3, True)
+    text = markdown(results)
+    assert "**≤ 20,000 (3 of 3)**" in text
+    assert "with ≤: marks before it were not measured" in text
+    assert ";".join(["0"] * 3) in tidy_csv(results).splitlines()[1]
+
+
+def test_what_can_not_be_bold_is_not_explained(shelf: Path) -> None:
+    results = read(shelf)
+    assert "In bold the best of a column" in markdown(results)
+    assert "In bold" in terminal(results, width=100, colour=True)
+    assert "bold" not in terminal(results, width=100, colour=False)
 
 
 def test_below_three_seeds_a_table_lists_every_seed(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ import pytest
 from analysis.claims import Verdict, judge_claim
 from analysis.index import VIRTUAL
 from analysis.model_quality import Gap, gaps, welch_ends
+from analysis.model_tables import content
+from analysis.tables import terminal
 from analysis.trials import Results, TaskFacts, Trial
 from suites.declaration import Claim
-from tests.planted_models import plant, scores
+from tests.planted_models import made_by, plant, scores
 from tests.synthetic_records import read, write_suite
 
 TAKE_COVER = {"env_id": "VizdoomTakeCover-v1"}
@@ -135,6 +137,45 @@ def test_records_of_both_places_come_back_as_two_gaps(tmp_path: Path) -> None:
     assert dream.verdict == "cheats the model"
     assert np.isnan(stand_in.gaps).all()
     assert stand_in.cheating == "better in classic"  # a stand-in is no learned model
+
+
+def dreams(root: Path, agent: str, played: str = "mode", dreamt: Sequence[str | None] = (None,) * 3) -> Gap:
+    """The gap of an agent that was evaluated so, and whose rows say that it dreamt so, or do not say it."""
+    write_suite(root, tasks=["pendulum"], entrants=["sac"], seeds=len(dreamt))
+    for seed, policy in enumerate(dreamt):
+        record = root / f"results/made-up/pendulum/sac/{seed}.jsonl"
+        plant(record, [scores([5.0 + seed, 7.0], [1.0, 3.0], **({"policy": policy} if policy else {}))])
+        made_by(record, agent, played)
+    (found,) = gaps(read(root))
+    return found
+
+
+@pytest.mark.parametrize("agent", ["agents.mbpo", "agents.me_trpo"])
+def test_a_gap_between_two_behaviours_is_shown_without_a_verdict(tmp_path: Path, agent: str) -> None:
+    found = dreams(tmp_path, agent)
+    assert found.gaps == pytest.approx([4.0, 4.5, 5.0])
+    assert found.verdict == "no verdict: dreamt by samples, played by the mode"
+    shown = content(read(tmp_path))
+    assert shown is not None
+    text = terminal(read(tmp_path), width=100, colour=False, content=shown)
+    assert "4.5 ± 1.2 (n=3)" in text
+    assert "no verdict: dreamt by samples, played by the mode" in text
+    assert "no verdict: the two sides are of two behaviours" in text
+    claim = {"says": "so", "task": "pendulum", "entrant": "sac", "measure": "gap", "value": 0}
+    said = judge_claim("made-up", Claim.model_validate(claim), read(tmp_path))
+    assert said.verdict == "not comparable"
+    assert said.reason == "the gap of sac is the noise's too: dreamt by samples, played by the mode"
+
+
+def test_by_which_behaviour_a_dream_was_lived_is_told_by_its_row_and_of_old_rows_by_the_agent(tmp_path: Path) -> None:
+    mode, samples = ("mode",) * 3, "no verdict: dreamt by samples, played by the mode"
+    assert dreams(tmp_path / "old", "agents.mve").verdict == "cheats the model"
+    assert dreams(tmp_path / "new", "agents.mbpo", dreamt=mode).verdict == "cheats the model"
+    mixed = dreams(tmp_path / "both", "agents.mbpo", dreamt=("mode", None, "mode", None))
+    assert mixed.verdict == f"{samples} (2 of 4 seeds)"
+    sampled = dreams(tmp_path / "sampled", "agents.mve", played="sample", dreamt=mode)
+    assert sampled.verdict == "no verdict: dreamt by the mode, played by samples"
+    assert dreams(tmp_path / "alike", "agents.mbpo", played="sample").verdict == "cheats the model"
 
 
 def test_old_records_have_no_virtual_score_and_load_as_ever(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.cases import NO_RECORDS
-from analysis.claims import UNCORRECTED, Found, Verdict, judge
+from analysis.claims import UNCORRECTED, Found, judge
 from analysis.curves import BAND
 from analysis.load import LoadError, load
 from analysis.protocols import UnlikeProtocols
 from analysis.report.contents import Overview, Section, duration, section
 from analysis.squares import READING
+from analysis.verdicts import Verdict
 from suites.spec import Suite, SuiteError, load_suite, shipped_suites
 
 FOLDER = Path(__file__).parent
