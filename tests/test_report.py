@@ -20,8 +20,8 @@ HOSTILE = "<script>alert(1)</script>\"><img src=x onerror='alert(2)'></svg>{{ 7 
 FOLDERS = {"suite": "<img src=x onerror=alert(3)>", "task": '"><b onclick=alert(4)>', "entrant": "' onload='alert(5)"}
 CLAIMS = """
 claims:
-  - {{ says: {says}, task: pendulum, entrant: sac, entrants: [uniform], kind: ordering }}
-  - {{ says: "it is worth 3", task: pendulum, entrant: sac, value: 3 }}
+  - {{ says: {says}, task: repeated, entrant: sac, entrants: [uniform], kind: ordering }}
+  - {{ says: "it is worth 3", task: repeated, entrant: sac, value: 3 }}
 """
 
 
