@@ -16,6 +16,7 @@ from results import record
 from suites.runner.gate import GatedEnv
 from suites.runner.seeds import training_seed
 from suites.runner.vector import GatedVector
+from tests.in_process import gate_to
 from tests.walking import SETTINGS, Walk, action, gate_with, seed_where
 
 pytestmark = pytest.mark.usefixtures("nothing_walked")
@@ -113,11 +114,25 @@ def test_a_step_that_the_environment_refuses_is_not_charged() -> None:
     env = gate.open()
     env.reset()
     with pytest.raises(ValueError, match="expected a number"):
-        env.step(np.array([np.nan]))
+        env.step(np.array([np.inf]))
     assert gate.steps == 0
 
 
 # -- episodes ------------------------------------------------------------------------------------------------------
+
+
+def test_an_action_that_is_no_number_is_refused_before_it_reaches_the_simulator() -> None:
+    gate = gate_to(lambda: gym.make("Pendulum-v1"), 9)
+    env = gate.open()
+    env.reset()
+    env.step(np.array([0.5], np.float32))
+    with pytest.raises(FloatingPointError, match=r"found \[nan\] after 1 steps: what the agent acts by has diverged"):
+        env.step(np.array([np.nan], np.float32))
+    assert gate.steps == 1
+    vector = gate.open(2)
+    vector.reset()
+    with pytest.raises(FloatingPointError, match="diverged"):
+        vector.step(np.array([[0.0], [np.nan]], np.float32))
 
 
 def test_a_step_outside_of_an_episode_is_an_error_and_is_not_charged() -> None:

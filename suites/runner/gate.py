@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from functools import partial
+from math import isnan
 from typing import Any
 
 import gymnasium as gym
@@ -178,12 +179,18 @@ class GatedEnv(gym.Env[Any, Any]):
         Raises:
             BudgetSpent: the budget is used up; nothing was done.
             gymnasium.error.ResetNeeded: the episode is over, or none was begun.
+            FloatingPointError: the action holds a nan, with which a simulator would go on as if it were none.
         """
         gate = self._gate
         if gate.steps >= gate.budget:
             raise BudgetSpent
         if not self.running:
             raise gym.error.ResetNeeded("expected reset() before step(): no episode is running in this environment")
+        if type(action) is np.ndarray and action.dtype.kind == "f" and isnan(np.vdot(action, action)):
+            raise FloatingPointError(
+                f"expected an action of finite numbers, found {action.tolist()} after {gate.steps:,} steps: what the "
+                "agent acts by has diverged; look at its losses, or lower its learning rates"
+            )
         obs, reward, terminated, truncated, info = self._env_step(action)
         gate.steps += 1
         self._actions.append(action.copy() if type(action) is np.ndarray else action)
