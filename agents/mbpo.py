@@ -15,7 +15,8 @@ Deviations
   update waits for no more transitions than that. The code waits for 1,000, also on InvertedPendulum.
 * An environment that the authors have no settings for gets those of their template (examples/config/custom), with
   half an action's size as target entropy, which is what Walker2d, HalfCheetah and Ant have.
-* The model sees actions in the environment's units (theirs are in [-1, 1]; both are normalised by the data).
+* The model sees actions in the environment's units (theirs are in [-1, 1]; both are normalised by the data, here by
+  the rows that are held out, too).
 * An imagined state that is not finite is dropped.
 * When rollouts become longer the buffer grows and its rows keep their age. (The code forgets which was the oldest.)
 * The order of an update's steps and other details of the parts: `soft_actor_critic`, `ensemble`.
