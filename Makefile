@@ -26,15 +26,16 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 # torch first and alone: its pinned version is the one whose CPU wheel is wanted, not the newest with CUDA
+# --no-compile: Python writes a module's bytecode when it is first imported, and most of these never are
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "mbrl-bench needs Python 3.11 or later, found " + sys.version'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet -c constraints.txt torch
-	$(RUN) -m pip install --quiet -c constraints.txt -e .
+	$(RUN) -m pip install --quiet --no-compile -c constraints.txt torch
+	$(RUN) -m pip install --quiet --no-compile -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(RUN) -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(RUN) -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	touch $@
 
 # Maintainers: pin every version anew (torch stays where it is: it decides bits), and regenerate the editors' schema.

@@ -25,7 +25,7 @@ from analysis.scores import Array
 from results.record import SCHEMA, read, write_atomically
 
 NAME = ".index.npz"
-VERSION = f"3.{SCHEMA}"  # to be raised with any change of what is kept or how it is computed
+VERSION = f"4.{SCHEMA}"  # to be raised with any change of what is kept or how it is computed
 WORTH = 100  # records; fewer are parsed as quickly as their index is read
 SETTLED = 2.0  # seconds without change before a record counts as at rest; the coarsest file systems count in such ticks
 
@@ -35,7 +35,7 @@ MODEL = (
     "horizon", "windows", "diverged", "pixel", "error", "reward_error", "reward_correlation", "ends", "accuracy",
     "brier", "false_alarms", "within_1", "within_2", "gradient",
 )  # fmt: skip
-VIRTUAL = ("dream", *(f"{side}{of}" for side in ("", "real_") for of in EVALUATION[2:]))
+VIRTUAL = ("dream", "mode", *(f"{side}{of}" for side in ("", "real_") for of in EVALUATION[2:]))
 TABLES = {"evaluation": EVALUATION, "episode": EPISODE, "model": MODEL, "virtual": VIRTUAL}
 
 Stamp = tuple[int, ...]  # size, time of change of the content and of the entry, inode
@@ -49,7 +49,7 @@ class Columns:
     evaluation: Array  # [EVALUATION, rows]; `returns` and `lengths` are how many there were
     episode: Array  # [EPISODE, rows]
     model: Array  # [MODEL, rows] of the final evaluation; NaN for what a model does not predict, or null
-    virtual: Array  # [VIRTUAL, rows] of it; `dream` is 1, or 0 of the environment that the agent was trained in
+    virtual: Array  # [VIRTUAL, rows] of it; `dream`: 1, or 0 in the environment trained in; `mode`: see `_of_virtual`
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,9 @@ def _of_model(row: Mapping[str, Any]) -> tuple[float, ...]:
 
 def _of_virtual(row: Mapping[str, Any]) -> tuple[float, ...]:
     sides = [row[f"{side}{of}"] for side in ("", "real_") for of in ("returns", "lengths")]
-    return row["where"] == "dream", *(number for side in sides for number in _moments(side))
+    by = row.get("policy")  # NaN: the record is older than the word
+    mode = math.nan if by is None else float(by == "mode")
+    return row["where"] == "dream", mode, *(number for side in sides for number in _moments(side))
 
 
 def _array(rows: Sequence[tuple[float, ...]], width: int) -> Array:

@@ -14,8 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,6 @@ from analysis.index import MODEL
 from analysis.rules import quantile, satterthwaite
 from analysis.scores import Array, Interval
 from analysis.trials import Results, TaskFacts, Trial
-from results.record import RecordError, read, record_path
 
 DREAM = "dream"  # where: the agent's own model
 LEVEL = 0.95
@@ -208,34 +206,24 @@ def _gaps(results: Results) -> Iterator[Gap]:
                     yield Gap(
                         task=task, entrant=entrant, where=where, seeds=tuple(trial.seed for trial, _ in rows),
                         virtual=_side(rows, task.metric), actual=_side(rows, f"real_{task.metric}"),
-                        unlike=_unlike(results, [trial for trial, _ in rows]) if where == DREAM else "",
+                        unlike=_unlike(rows) if where == DREAM else "",
                     )  # fmt: skip
 
 
-def _unlike(results: Results, trials: Sequence[Trial]) -> str:
+def _unlike(rows: Sequence[tuple[Trial, int]]) -> str:
     """`dreamt by samples, played by the mode`, and of how many seeds that is so if not of all; "" of none."""
-    sides = [(_dreamt_by(results, trial), _played_by(trial)) for trial in trials]
+    sides = [(_dreamt_by(trial, at), _played_by(trial)) for trial, at in rows]
     unlike = [f"dreamt by {BEHAVIOUR[dreamt]}, played by {BEHAVIOUR[played]}" for dreamt, played in sides
               if dreamt != played]  # fmt: skip
-    some = f" ({len(unlike)} of {len(trials)} seeds)" if len(unlike) < len(trials) else ""
+    some = f" ({len(unlike)} of {len(rows)} seeds)" if len(unlike) < len(rows) else ""
     return " and ".join(dict.fromkeys(unlike)) + some if unlike else ""
 
 
-def _dreamt_by(results: Results, trial: Trial) -> str:
-    if trial.header.get("agent") not in SAMPLED:
-        return "mode"
-    path = record_path(results.folder.parent, results.folder.name, trial.task, trial.entrant, trial.seed)
-    try:
-        return _told_by(path, path.stat().st_mtime_ns)
-    except (OSError, RecordError):
-        return "sample"
-
-
-@lru_cache(maxsize=4096)
-def _told_by(path: Path, changed: int) -> str:
-    """The behaviour that the record names for its last dream, which the index doesn't keep; ``changed``: its age."""
-    dreams = [row for row in read(path).of("virtual") if row["final"] and row["where"] == DREAM]
-    return str(dreams[0].get("policy", "sample")) if dreams else "sample"
+def _dreamt_by(trial: Trial, at: int) -> str:
+    mode = trial.virtual["mode"][at]
+    if math.isnan(mode):
+        return "sample" if trial.header.get("agent") in SAMPLED else "mode"
+    return "mode" if mode else "sample"
 
 
 def _played_by(trial: Trial) -> str:

@@ -26,7 +26,7 @@ T2 = 4.302653  # t(0.975; 2)
 def trial(entrant: str, seed: int, virtual: Sequence[float], actual: Sequence[float], dream: bool = True) -> Trial:
     """A finished trial with the returns of its final episodes inside the model and outside; lengths are the same."""
     sides = [[len(of), np.mean(of), np.std(of, ddof=1) if len(of) > 1 else np.nan] for of in (virtual, actual)]
-    row = np.array([[dream, *sides[0], *sides[0], *sides[1], *sides[1]]], dtype=np.float64).T
+    row = np.array([[dream, np.nan, *sides[0], *sides[0], *sides[1], *sides[1]]], dtype=np.float64).T
     once = np.array([1.0])
     return Trial(
         task="task", entrant=entrant, seed=seed,

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ("torch", "stable_baselines3", "gymnasium.envs.mujoco.mujoco_env", "cv2", "pygame", "Box2D", "ale_py",
-             "vizdoom", "suites.runner.trial", "baselines.sb3", "agents.parts.dynamics")  # fmt: skip
+PRELOADED = ("torch", "cma", "stable_baselines3", "gymnasium.envs.mujoco.mujoco_env", "cv2", "pygame", "Box2D",
+             "ale_py", "vizdoom", "suites.runner.trial", "baselines.sb3", "agents.parts.dynamics")  # fmt: skip
 PATIENCE = 120  # seconds after which a trial of the contract has hung
 ROOT = Path(__file__).resolve().parents[1]
 
