@@ -106,7 +106,8 @@ class Report(Protocol):
     def __call__(
         self, metrics: Mapping[str, float] | None = None, *, phase: Phase | None = None, unchanged: bool = False
     ) -> None:
-        """``unchanged``: the policy is as it was at the last evaluation, so another one would tell nothing new."""
+        """``metrics``: numbers by name; one called ``loss/...`` that is not finite ends the trial.
+        ``unchanged``: the policy is as it was at the last evaluation, so another one would tell nothing new."""
 
 
 @runtime_checkable

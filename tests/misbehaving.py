@@ -23,7 +23,7 @@ OBSERVATIONS = ("discrete", "vector", "image")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    how: Literal["well", "crash", "sleep", "stop", "segfault", "memory", "bulk", "torch-bulk"] = "well"
+    how: Literal["well", "crash", "sleep", "stop", "segfault", "memory", "bulk", "torch-bulk", "diverge"] = "well"
     at: int = 20  # step
 
 
@@ -36,8 +36,9 @@ class Misbehaving:
 
     def learn(self, door: Door, report: Report) -> None:
         def reported(metrics: Any = None, **told: Any) -> None:
-            report(metrics, **told)
-            if door.steps == self.config.at:
+            now = door.steps == self.config.at
+            report({"loss/model": np.nan} if now and self.config.how == "diverge" else metrics, **told)
+            if now:
                 self.misbehave()
 
         self.inner.learn(door, reported)
