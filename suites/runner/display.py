@@ -88,8 +88,8 @@ def headline(sweep: Sweep) -> str:
     parts = [f"{len(sweep.done)} of {len(sweep.jobs)} trials done"]
     if sweep.running:
         parts.append(f"{len(sweep.running)} running")
-    if sweep.elsewhere:
-        parts.append(f"{len(sweep.elsewhere)} at another worker")
+    if elsewhere := sum(job.watch is not None for job in sweep.queue):
+        parts.append(f"{elsewhere} at another worker")
     if sweep.failed:
         parts.append(f"{len(sweep.failed)} FAILED")
     left = seconds_left(sweep)

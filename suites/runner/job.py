@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from results import record
+from suites.runner.lease import Watch
 
 if TYPE_CHECKING:
     from suites.spec import TrialSpec
@@ -32,6 +33,7 @@ class Job:
     reason: str = ""
     began: float = field(default=0.0)
     process: subprocess.Popen[bytes] | None = None
+    watch: Watch | None = None  # while another worker has the trial
 
     @property
     def name(self) -> str:
@@ -47,6 +49,15 @@ class Job:
         except (OSError, ValueError):
             return {}
         return found
+
+    def silent_for(self) -> float:
+        """Seconds since the running process has shown a sign of life, or was started."""
+        try:
+            sign = (self.work / "progress.json").stat().st_mtime
+        except OSError:
+            sign = 0.0
+        started = time.time() - (time.monotonic() - self.began)
+        return time.time() - max(sign, started)
 
     def last_lines(self) -> list[str]:
         try:

@@ -54,11 +54,10 @@ def standing(trial: TrialSpec, results: Path) -> Standing:
 def _held(work: Path) -> bool:
     """Whether a worker has the trial; one that died on this machine holds nothing."""
     import psutil
-    from filelock import SoftFileLease
 
-    from suites.runner.worker import LEASE
+    from suites.runner.lease import lease_of
 
-    owner = SoftFileLease(work / "lease", lease_duration=LEASE).owner
+    owner = lease_of(work).owner
     if owner is None or owner.hostname != socket.gethostname():
         return owner is not None
     try:

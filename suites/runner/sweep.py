@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 from results import record
 from suites.runner import checkpoint
 from suites.runner.job import Job
+from suites.runner.lease import DURATION, Watch
 from suites.runner.worker import BUSY, DISK_FULL, DONE, STOPPED, Order
 
 if TYPE_CHECKING:
     from suites.spec import TrialSpec
 
 POLL = 0.1  # seconds between two looks at the running trials
+AGAIN = 1.0  # seconds between two looks at a trial that another worker has
 GRACE = 4.5  # seconds that trials have to save themselves after SIGTERM
 
 
@@ -35,6 +37,7 @@ class Settings:
     retries: int = 3  # attempts in a row that may end without the trial having got further
     simulators: int = 0  # processes over which each trial spreads the environments of a vector
     wait_for_others: bool = True  # stay until trials that another worker holds are done, too
+    lease: float = DURATION  # seconds; all that work on the same results must agree on it
 
 
 class Display(Protocol):
@@ -63,7 +66,6 @@ class Sweep:
         self.queue = deque(job for job in self.jobs if not job.path.exists())
         self.running: list[Job] = []
         self.failed: list[Job] = []
-        self.elsewhere: set[str] = set()  # names of trials that another worker holds
         self.signal: int | None = None
         self.at_once = False  # asked twice: wait for no trial to save
         self.disk_full = False
@@ -79,7 +81,7 @@ class Sweep:
                 self._start_what_fits()
                 for job in list(self.running):
                     self._look_at(job)
-                if not self.running and not self.settings.wait_for_others and self._only_others_left():
+                if not (self.running or self.settings.wait_for_others) and self._only_others_left():
                     break
                 self.display.update(self)
                 time.sleep(POLL)
@@ -105,10 +107,13 @@ class Sweep:
                 self._finished(job)
             elif job.not_before > now:
                 self.queue.append(job)
+            elif job.watch and not job.watch.over():
+                self._leave_for_now(job)
             else:
                 self._start(job)
 
     def _start(self, job: Job) -> None:
+        job.watch = None
         try:
             job.work.mkdir(parents=True, exist_ok=True)
             (job.work / "failed.json").unlink(missing_ok=True)
@@ -117,6 +122,7 @@ class Sweep:
                 results=str(self.settings.results.resolve()),
                 checkpoint_every=self.settings.checkpoint_every,
                 simulators=self.settings.simulators,
+                lease=self.settings.lease,
             )
             record.write_atomically(job.work / "order.json", json.dumps(asdict(order)).encode())
             log = (job.work / "log.txt").open("ab")
@@ -133,7 +139,7 @@ class Sweep:
         assert job.process is not None
         code = job.process.poll()
         if code is None:
-            if self._silent_for(job) > self.settings.patience:
+            if job.silent_for() > self.settings.patience:
                 job.process.kill()
                 job.process.wait()
                 self._ended_badly(job, f"hung: no sign of life for {self.settings.patience:.0f} s")
@@ -143,9 +149,8 @@ class Sweep:
             self._finished(job)
         elif code == BUSY:
             self.running.remove(job)
-            self.elsewhere.add(job.name)
-            job.not_before = time.monotonic() + 1.0
-            self.queue.append(job)
+            job.watch = Watch(job.work, self.settings.lease)
+            self._leave_for_now(job)
         elif code == DISK_FULL:
             self._no_room(job, " ".join(job.last_lines()[-1:]))
         elif code == STOPPED and self.signal is None:
@@ -155,16 +160,7 @@ class Sweep:
         else:
             self._ended_badly(job, f"ended with exit code {code}")
 
-    def _silent_for(self, job: Job) -> float:
-        try:
-            sign = (job.work / "progress.json").stat().st_mtime
-        except OSError:
-            sign = 0.0
-        started = time.time() - (time.monotonic() - job.began)
-        return time.time() - max(sign, started)
-
     def _finished(self, job: Job) -> None:
-        self.elsewhere.discard(job.name)
         checkpoint.clear(job.work)  # a worker killed right after it published had no time to
         self.done.append(job)
         self.display.say(f"done     {job.name}   {len(self.done)} of {len(self.jobs)}")
@@ -175,7 +171,6 @@ class Sweep:
         if job.path.exists():
             self._finished(job)
             return
-        self.elsewhere.discard(job.name)  # it was ours by now
         progress = job.progress()
         reached = (progress.get("saves", 0), progress.get("step", 0))
         job.failures = 1 if reached > job.best else job.failures + 1
@@ -198,6 +193,10 @@ class Sweep:
             + f"    whole log: {job.work / 'log.txt'}"
         )
 
+    def _leave_for_now(self, job: Job) -> None:
+        job.not_before = time.monotonic() + AGAIN
+        self.queue.append(job)
+
     def _no_room(self, job: Job, detail: str) -> None:
         if job in self.running:
             self.running.remove(job)
@@ -209,7 +208,7 @@ class Sweep:
         )
 
     def _only_others_left(self) -> bool:
-        return all(job.name in self.elsewhere for job in self.queue)
+        return all(job.watch and job.watch.long_enough for job in self.queue)
 
     # -- stopping --------------------------------------------------------------------------------------------------
 

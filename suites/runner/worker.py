@@ -16,13 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from filelock import SoftFileLease, Timeout
+from filelock import Timeout
+
+from suites.runner.lease import DURATION, lease_of
 
 if TYPE_CHECKING:
     from suites.runner.trial import Trial
 
 DONE, FAILED, DISK_FULL, BUSY, STOPPED = 0, 1, 4, 75, 143  # exit codes; the sweep knows them
-LEASE = 30.0  # seconds without a heartbeat after which another worker may take a trial over
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Order:
     checkpoint_every: float = 60.0  # seconds; 0: at every report
     evaluate: bool = True  # off only in the test that evaluation leaves no trace
     simulators: int = 0  # processes over which the environments of a vector are spread
+    lease: float = DURATION  # seconds
 
 
 def watch(trial: Trial, parent: int, interval: float = 1.0) -> threading.Thread:
@@ -71,15 +73,16 @@ def watch(trial: Trial, parent: int, interval: float = 1.0) -> threading.Thread:
 
 def main(work: Path) -> int:
     """Run the trial that ``work/order.json`` describes; the exit code says how it ended."""
-    lease = SoftFileLease(work / "lease", lease_duration=LEASE, on_compromise=lambda _: os._exit(BUSY))
     try:
+        order = Order(**json.loads((work / "order.json").read_text()))
+        lease = lease_of(work, order.lease, on_compromise=lambda _: os._exit(BUSY))
         lease.acquire(timeout=0)
     except Timeout:
         return BUSY
     except OSError as error:
         return _failure(error)
     try:
-        return _run(work)
+        return _run(work, order)
     except Exception as error:
         return _failure(error)
     finally:
@@ -94,8 +97,7 @@ def _failure(error: Exception) -> int:
     return DISK_FULL if full else FAILED
 
 
-def _run(work: Path) -> int:
-    order = Order(**json.loads((work / "order.json").read_text()))
+def _run(work: Path, order: Order) -> int:
     from suites.runner.trial import Stop, Trial
     from suites.spec import TrialSpec
 
