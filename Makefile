@@ -25,18 +25,24 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+# A user's environment (`quickstart`) and a developer's (`test`, which has all of it).
 # torch first and alone: its pinned version is the one whose CPU wheel is wanted, not the newest with CUDA
 # --no-compile: Python writes a module's bytecode when it is first imported, and most of these never are
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "mbrl-bench needs Python 3.11 or later, found " + sys.version'
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --no-compile -c constraints.txt torch
+	$(install_torch)
 	$(RUN) -m pip install --quiet --no-compile -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(install_torch)
 	$(RUN) -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
-	touch $@
+	touch $(VENV)/.installed $@
+
+define install_torch
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "mbrl-bench needs Python 3.11 or later, found " + sys.version'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --no-compile -c constraints.txt torch
+endef
 
 # Maintainers: pin every version anew (torch stays where it is: it decides bits), and regenerate the editors' schema.
 # What only torch's CUDA builds need is left out: a machine with CUDA brings its own torch.

@@ -76,9 +76,8 @@ def compare_episode(seed: int, act: Driver, steps: int, **options: Any) -> tuple
     return False, False
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_an_episode_to_the_time_limit_is_gymnasiums_to_the_byte(seed: int) -> None:
-    assert compare_episode(seed, brownian(seed), 1000) == (False, True)
+def test_an_episode_to_the_time_limit_is_gymnasiums_to_the_byte() -> None:
+    assert compare_episode(0, brownian(0), 1000) == (False, True)
 
 
 def test_an_episode_of_spinning_is_gymnasiums_to_the_byte() -> None:

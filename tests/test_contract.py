@@ -67,6 +67,8 @@ def kill_points(reference: Reference) -> list[tuple[str, int]]:
     late = next((step for step in ends if step > budget / 2), ends[-1])
     early = [("mid-episode", int(0.3 * budget)), ("while saving", int(0.45 * budget)), ("episode end", late)]
     early.sort(key=lambda point: point[1])
+    if not reference.case.learns:
+        return [*early, ("final evaluation", budget)]
     return [("first step", 0), *early, ("last step", budget), ("final evaluation", budget)]
 
 

@@ -77,14 +77,15 @@ def test_c_learns_in_dreams_what_holds_in_reality() -> None:
     env = Sides(steps=20, deadly=True)
     config = SMALL | {
         "hidden": 16,
+        "vision_epochs": 1,
         "memory_updates": 300,
-        "memory_batch": 32,
+        "memory_batch": 16,
         "rollouts": 8,
         "memory_learning_rate": 5e-3,
     }
     agent = world_models.make(
         problem_of(env, 800), 0, **config, random_policy="uniform", learn_in="dream", done=True, sees="z", sigma=0.5,
-        time_limit=20, generations=25, vision_learning_rate=1e-3,
+        time_limit=20, generations=14, vision_learning_rate=1e-3,
     )  # fmt: skip
     train(agent, lambda: Sides(steps=20, deadly=True), 800)
     assert mean_return(agent, env) > 12  # by chance 2
