@@ -27,15 +27,17 @@ types: $(VENV)/.installed-dev
 
 # A user's environment (`quickstart`) and a developer's (`test`, which has all of it).
 # torch first and alone: its pinned version is the one whose CPU wheel is wanted, not the newest with CUDA
-# --no-compile: Python writes a module's bytecode when it is first imported, and most of these never are
+# bytecode is written for all of it at once, on every core; a package may hold files that are no Python 3
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(install_torch)
 	$(RUN) -m pip install --quiet --no-compile -c constraints.txt -e .
+	$(compile)
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(install_torch)
 	$(RUN) -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	$(compile)
 	touch $(VENV)/.installed $@
 
 define install_torch
@@ -43,6 +45,7 @@ define install_torch
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --no-compile -c constraints.txt torch
 endef
+compile = $(RUN) -m compileall -q -j 0 -x /tests/ $(VENV)/lib agents analysis baselines results suites >/dev/null 2>&1 || true
 
 # Maintainers: pin every version anew (torch stays where it is: it decides bits), and regenerate the editors' schema.
 # What only torch's CUDA builds need is left out: a machine with CUDA brings its own torch.
