@@ -70,6 +70,7 @@ class Config:
     vision_epochs: int = 10  # passes over all frames; code (draft: 1)
     vision_batch: int = 100  # frames; code
     vision_learning_rate: float = 1e-4  # Adam; code
+    vision_precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions, wherever V is used
     reward_weight: float = 0.0  # of M's reward loss, 1 or so at first, in V's training; section 6, without a number
     # M
     hidden: int = 256  # units of the LSTM; code
@@ -123,7 +124,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 # What the phases up to the end of V's and of M's training depend on, for other trials to take them over.
 VISION = ("random_policy", "recorders", "latent", "vision_epochs", "vision_batch", "vision_learning_rate",
-          "reward_weight")  # fmt: skip
+          "vision_precision", "reward_weight")  # fmt: skip
 MEMORY = (*VISION, "hidden", "memory_updates", "memory_batch", "sequence", "memory_learning_rate", "memory_decay",
           "memory_floor", "clip", "done", "reward")  # fmt: skip
 
@@ -137,7 +138,7 @@ class WorldModels:
         names = ("vision", "memory", "acting", "learning")
         streams = [torch.Generator(problem.device).manual_seed(16 * seed + number) for number in range(len(names))]
         self.generators = dict(zip(names, streams, strict=True))
-        self.vae = VAE(config.latent, self.generators["vision"])
+        self.vae = VAE(config.latent, self.generators["vision"], getattr(torch, config.vision_precision))
         sizes, heads = (config.latent, self.actions.told, config.hidden), {"done": config.done, "reward": config.reward}
         self.memory = MDNRNN(*sizes, self.generators["memory"], **heads)
         self.seen = config.latent + config.hidden * (len(config.sees) - 1)  # numbers that C sees

@@ -6,8 +6,8 @@ round measures all contestants in turn, and each round gives one ratio; the medi
 *Straightforward* is what the older PyTorch re-implementation does, written down anew: `nn.Conv2d` and
 `nn.ConvTranspose2d` in PyTorch's default memory layout, squared error and KL by autograd, unfused Adam, batch 32; that
 one ran at 125 images/s on a core whose matrix products reach 85 GFLOP/s (where the arithmetic floor is 370).
-The floor is the published network's multiply-adds, forward and backward, at the rate of a 1,024-cubed float32 matrix
-product measured in the same round.
+*bfloat16* is ours with convolutions in that type (`vision_precision`). The floor is the published network's
+multiply-adds, forward and backward, at the rate of a 1,024-cubed float32 matrix product measured in the same round.
 """
 
 from __future__ import annotations
@@ -84,19 +84,22 @@ def contestants() -> dict[str, tuple[int, Callable[[], object], int]]:
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(256, (100, 64, 64, 3), generator=generator, dtype=torch.uint8)
     images = vae.images(frames)
-    v, old = VAE(LATENT, generator), Straightforward()
-    fused = torch.optim.Adam(v.parameters(), 1e-4, fused=True)
+    v, half, old = VAE(LATENT, generator), VAE(LATENT, generator, torch.bfloat16), Straightforward()
+    fused, halved = (torch.optim.Adam(ours.parameters(), 1e-4, fused=True) for ours in (v, half))
     unfused = torch.optim.Adam(old.parameters(), 1e-4, foreach=False)
     default = images.contiguous()
     found: dict[str, tuple[int, Callable[[], object], int]] = {
         "train, straightforward, batch 32": (32, updating(lambda: old.loss(default[:32]), unfused), 2),
         "train, ours, batch 32": (32, updating(lambda: sum_of(v.losses(images[:32], generator)), fused), 3),
         "train, ours, batch 100": (100, updating(lambda: sum_of(v.losses(images, generator)), fused), 2),
+        "train, bfloat16, batch 32": (32, updating(lambda: sum_of(half.losses(images[:32], generator)), halved), 3),
+        "train, bfloat16, batch 100": (100, updating(lambda: sum_of(half.losses(images, generator)), halved), 2),
     }
     for batch, times in ((1, 100), (16, 10), (64, 5)):
         few, same = images[:batch], default[:batch]
         found[f"encode, straightforward, batch {batch}"] = (batch, lambda x=same: quietly(old.encode, x), times)
         found[f"encode, ours, batch {batch}"] = (batch, lambda x=few: quietly(v.encode, x), times)
+        found[f"encode, bfloat16, batch {batch}"] = (batch, lambda x=few: quietly(half.encode, x), times)
     return found
 
 

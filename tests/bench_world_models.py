@@ -70,9 +70,8 @@ def dreams(rate: float) -> None:
     print(f"dream, 64 candidates x 16: {speed:,.0f} steps/s, {speed / floor:.2f} of the floor (bar 0.5)")
 
 
-def training(rate: float) -> None:
-    scale = rate / REFERENCE
-    vae, rng = VAE(32, generator()), np.random.default_rng(0)
+def vision_training(rate: float, precision: torch.dtype) -> None:
+    vae, rng = VAE(32, generator(), precision), np.random.default_rng(0)
     frames = torch.from_numpy(rng.integers(0, 255, (3200, 64, 64, 3), np.uint8))
     optimiser = torch.optim.Adam(vae.parameters(), 1e-4, fused=True)
 
@@ -83,10 +82,15 @@ def training(rate: float) -> None:
             torch.autograd.backward(list(losses.values()))
             optimiser.step()
 
-    older = OLDER["V, images/s"] * scale
+    older, name = OLDER["V, images/s"] * rate / REFERENCE, str(precision).removeprefix("torch.")
     speed = 320 / best_of(3, see)
-    print(f"V, batch 32: {speed:,.0f} images/s, {speed / older:.1f} times the older one's {older:.0f} (bar 2)")
+    print(
+        f"V in {name}, batch 32: {speed:,.0f} images/s, {speed / older:.1f} times the older one's {older:.0f} (bar 2)"
+    )
 
+
+def memory_training(rate: float) -> None:
+    rng = np.random.default_rng(0)
     recording = recorded(rng)
     memory = MDNRNN(32, 3, 256, generator())
     learner = torch.optim.Adam(memory.parameters(), 1e-3, fused=True)
@@ -99,7 +103,7 @@ def training(rate: float) -> None:
             torch.autograd.backward(list(losses.values()))
             learner.step()
 
-    older = OLDER["M, sequences/s"] * scale
+    older = OLDER["M, sequences/s"] * rate / REFERENCE
     speed = 160 / best_of(3, remember)
     print(
         f"M, 16 x 32, loading: {speed:,.0f} sequences/s, {speed / older:.0f} times the older one's {older:.1f} (bar 20)"
@@ -140,7 +144,9 @@ def main() -> None:
     rate = product_rate()
     print(f"matrix products: {rate / 1e9:.0f} GFLOP/s on one core")
     dreams(rate)
-    training(rate)
+    for precision in (torch.float32, torch.bfloat16):
+        vision_training(rate, precision)
+    memory_training(rate)
     rollouts(rate, "carracing", 4)
     rollouts(rate, "carracing_fast", 15)
 

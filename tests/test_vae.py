@@ -19,9 +19,9 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def shaken(latent: int = 32) -> VAE:
+def shaken(latent: int = 32, products: torch.dtype | None = None) -> VAE:
     """A V whose biases are not zero, so that a forgotten one shows."""
-    made, generator = VAE(latent, seeded()), seeded(1)
+    made, generator = VAE(latent, seeded(), products), seeded(1)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
@@ -172,6 +172,23 @@ def test_every_gradient_of_the_loss_equals_that_of_plain_layers(count: int, path
         torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-9, atol=1e-9, msg=f"gradient by {name}")
 
 
+@pytest.mark.parametrize("count", [2, 40])
+def test_convolutions_in_bfloat16_give_nearly_the_numbers_of_float32(count: int, path: str):
+    images, found = vae.images(pictures(count)), []
+    for products in (torch.float32, torch.bfloat16):
+        v = shaken(products=products)
+        losses, z, mean, logvar = v.losses_and_latents(images, seeded())
+        sum(losses.values()).backward()
+        gradients = {name: parameter.grad for name, parameter in v.named_parameters()}
+        found.append({"z": z, "mean": mean, "logvar": logvar, "decoded": v.decode(z), **losses, **gradients})
+    for name, exact in found[0].items():
+        rounded = found[1][name]
+        assert rounded.dtype == torch.float32
+        error = ((rounded - exact).norm() / exact.norm()).item()
+        assert error < (0.15 if "." in name else 0.01), f"{name}: {error}"  # gradients come through a chain of products
+        assert error > 0 or name == "kl"  # that is at its floor
+
+
 def test_a_loss_on_z_trains_the_encoder():
     v = shaken()
     images = vae.images(pictures(4))
@@ -249,8 +266,9 @@ def trained(v: VAE, updates: int, frames: Tensor) -> tuple[list[float], torch.op
     return errors, optimiser
 
 
-def test_v_learns_to_reconstruct_pictures():
-    v, frames = VAE(32, seeded()), pictures(4)
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+def test_v_learns_to_reconstruct_pictures(products: torch.dtype):
+    v, frames = VAE(32, seeded(), products), pictures(4)
     images = vae.images(frames)
     by_their_mean = (images - images.mean(0)).square().sum((1, 2, 3)).mean().item()  # what a V without z would reach
     errors, _ = trained(v, 90, frames)

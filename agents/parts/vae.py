@@ -16,6 +16,8 @@ How it is computed (the numbers are those of plain layers up to rounding):
   for batches larger than Z the two are multiplied first: Z + 1 rows go through it instead of B.
 - Between these, on a CPU, PyTorch is slow on few pixels and in gradients by the weights: there windows are copied out,
   as many as fit into a cache, and go into a matrix product.
+- On request convolutions take and give bfloat16 (mixed precision, Micikevicius et al. 2018; bfloat16 has float32's
+  range, so that no loss is scaled). Parameters, their sums of gradients over blocks, z and the losses stay as they are.
 """
 
 from __future__ import annotations
@@ -32,16 +34,19 @@ from torch.nn import functional as F
 
 KL_TOLERANCE = 0.5  # nats a latent dimension, per image; official code: kl_tolerance
 _FEW = 25  # pixels, on the side that has fewer, up to which own products beat PyTorch's convolutions: measured
-_BLOCK = 2**18  # copied numbers held at a time: 1 MiB
+_BLOCK = 2**20  # bytes of copied numbers held at a time
 _conv, _transposed = partial(F.conv2d, stride=2), partial(F.conv_transpose2d, stride=2)
 
 
 class VAE(nn.Module):
-    """V with ``latent`` dimensions; 4,348,547 parameters for 32 (CarRacing), 4,446,915 for 64 (Take Cover)."""
+    """V with ``latent`` dimensions; 4,348,547 parameters for 32 (CarRacing), 4,446,915 for 64 (Take Cover).
 
-    def __init__(self, latent: int, generator: torch.Generator) -> None:
+    ``products``: the type in which convolutions are computed; None is the parameters' own.
+    """
+
+    def __init__(self, latent: int, generator: torch.Generator, products: torch.dtype | None = None) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent, self.products = latent, products
         self.down1 = Kernel(32, 4, 3, 32, generator)
         self.down2 = Kernel(64, 4, 32, 64, generator)
         self.down3 = Kernel(128, 4, 64, 128, generator)
@@ -77,10 +82,13 @@ class VAE(nn.Module):
         return {"reconstruction": error / len(images), "kl": kl(mean, logvar).mean()}, z, mean, logvar
 
     def _encode(self, cells: Float[Tensor, "B 12 32 32"]) -> tuple[Tensor, Tensor]:
-        x = F.conv2d(cells, _cells(_planes(self.down1.weight)), self.down1.bias).relu_()
+        weight, bias = self._cast(_cells(_planes(self.down1.weight)), self.down1.bias)
+        x = F.conv2d(cells.to(weight.dtype), weight, bias).relu_()
         for kernel in (self.down2, self.down3, self.down4):
-            x = (_Down.apply if x.is_cpu else _conv)(x, _planes(kernel.weight), kernel.bias).relu_()
-        return self.mean(_rows(x).flatten(1)), self.logvar(_rows(x).flatten(1))
+            weight, bias = self._cast(_planes(kernel.weight), kernel.bias)
+            x = (_Down.apply if x.is_cpu else _conv)(x, weight, bias).relu_()
+        features = _rows(x).flatten(1).to(cells.dtype)
+        return self.mean(features), self.logvar(features)
 
     def _logits(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 12 32 32"]:
         """The decoder before its sigmoid."""
@@ -90,10 +98,15 @@ class VAE(nn.Module):
             x = torch.addmm(both[-1] + bias, z, both[:-1])
         else:
             x = torch.addmm(bias, self.dense(z), matrix)
-        x = _planes(x.relu_().view(len(z), 5, 5, 128))
+        (x,) = self._cast(_planes(x.relu_().view(len(z), 5, 5, 128)))
         for kernel in (self.up2, self.up3):
-            x = (_Up.apply if x.is_cpu else _transposed)(x, _planes(kernel.weight), kernel.bias).relu_()
-        return F.conv_transpose2d(x, _cells(_planes(self.up4.weight)), self.up4.bias.repeat(4))
+            weight, bias = self._cast(_planes(kernel.weight), kernel.bias)
+            x = (_Up.apply if x.is_cpu else _transposed)(x, weight, bias).relu_()
+        weight, bias = self._cast(_cells(_planes(self.up4.weight)), self.up4.bias.repeat(4))
+        return F.conv_transpose2d(x, weight, bias).to(z.dtype)
+
+    def _cast(self, *found: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x.to(self.products or x.dtype) for x in found)
 
 
 class Kernel(nn.Module):
@@ -192,13 +205,18 @@ class _Up(torch.autograd.Function):
 
 def _by_weight(weight: Tensor, small: Tensor, large: Tensor, gathered: Tensor | None = None) -> Tensor:
     """The gradient by ``weight``; while the windows of ``large`` are at hand, also what they give at each pixel."""
-    found = torch.zeros_like(weight, memory_format=torch.channels_last)
+    exact = torch.promote_types(weight.dtype, torch.float32)
+    found = torch.zeros_like(weight, dtype=exact, memory_format=torch.channels_last)
     matrix = _rows(weight).flatten(1).t()
     for few, rows in _windows(large, weight.shape[2]):
-        _rows(found).flatten(1).addmm_(_rows(small[few]).flatten(0, 2).t(), rows)
+        sums, factors = _rows(found).flatten(1), (_rows(small[few]).flatten(0, 2).t(), rows)
+        if exact == weight.dtype:
+            sums.addmm_(*factors)
+        else:
+            sums.add_(torch.mm(*factors))
         if gathered is not None:
             torch.mm(rows, matrix, out=_rows(gathered[few]).flatten(0, 2))
-    return found
+    return found.to(weight.dtype)
 
 
 def _filled(bias: Tensor, count: int, side: int) -> Tensor:
@@ -210,7 +228,7 @@ def _windows(large: Tensor, k: int) -> Iterator[tuple[slice, Tensor]]:
     (count, channels, side, _), large = large.shape, large.contiguous(memory_format=torch.channels_last)
     out, row = (side - k) // 2 + 1, side * channels
     windows = large.as_strided((count, out, out, k, k * channels), (side * row, 2 * row, 2 * channels, row, 1))
-    step = max(1, _BLOCK // (out * out * k * k * channels))
+    step = max(1, _BLOCK // (out * out * k * k * channels * large.element_size()))
     buffer = large.new_empty(min(step, count), *windows.shape[1:])
     for start in range(0, count, step):
         few = windows[start : start + step]
@@ -223,7 +241,7 @@ def _spread(x: Tensor, weight: Tensor, bias: Tensor | None, side: int) -> Tensor
     if out * out > _FEW:
         return _transposed(x, weight, bias, output_padding=side - (2 * out + k - 2))
     large = _filled(x.new_zeros(channels) if bias is None else bias, count, side)
-    row, step = side * channels, max(1, _BLOCK // (out * out * k * k * channels))
+    row, step = side * channels, max(1, _BLOCK // (out * out * k * k * channels * x.element_size()))
     for pixels, few in zip(torch.split(_rows(x), step), torch.split(_rows(large), step), strict=True):
         windows = (pixels @ _rows(weight).flatten(1)).view(len(few), out, out, k, k * channels)
         for i in range(0, k, 2):  # in parts of at most 2 x 2 pixels: those of neighbouring windows do not overlap
