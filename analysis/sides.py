@@ -85,7 +85,7 @@ def with_absent(suite: Suite, sides: Mapping[Pair, Side], asked: Collection[int]
     known = {seed for side in sides.values() for seed in side.seeds} if asked is None else set(asked)
     last, found = max(suite.all_seeds), dict(sides)
     for (task, entrant), side in sides.items():
-        due = {seed for seed in known if seed > last or seed in suite.seeds_of(entrant)}
+        due = {seed for seed in known if seed > last or seed in suite.seeds_of(entrant, task)}
         if side.seeds and (absent := sorted(due.difference(side.seeds))):
             why = "nothing was left behind" + (", though other cells have it" if asked is None else "")
             hole = f"seed{'s' if len(absent) > 1 else ''} {spans(absent)}: {why}"

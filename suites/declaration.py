@@ -140,6 +140,8 @@ class Entrant(Declared):
     """The tasks that it meets, if not all."""
     seeds: HowManySeeds | None = None
     """How many, or which, if not as many as the suite says."""
+    seeds_per_task: dict[Name, HowManySeeds] = {}
+    """The same for a task alone: more where a claim is made."""
 
 
 class Claim(Declared):

@@ -46,8 +46,10 @@ def check_entrant(document: Document, name: str, tasks: dict[str, Any], offer_kn
     met = tasks_met(document, name, tasks)
     for index, task in enumerate(sequence(document, (*loc, "tasks"))):
         check_name(document, (*loc, "tasks", index), task, tasks, "a task of this suite")
-    for task in mapping(document, (*loc, "per_task")):
-        place = (*loc, "per_task", task)
+    for place in [
+        (*loc, key, task) for key in ("per_task", "seeds_per_task") for task in mapping(document, (*loc, key))
+    ]:
+        task = place[-1]
         if check_name(document, place, task, tasks, "a task of this suite", key=True) and task not in met:
             message = f"expected a task that {name} meets ({listed(met)}), found {quoted(task)}"
             document.fault(document.key_place(place), message)

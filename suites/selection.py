@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from suites.spec import Suite
 
 MOST = 1000  # fresh seeds
@@ -18,7 +20,8 @@ def asked_seeds(suite: Suite, text: str | None) -> tuple[Suite, list[int] | None
     if not text[1:].isdigit() or not 0 < int(text[1:]) <= MOST:
         raise ValueError(f"--seeds: expected a number of fresh seeds like +5, found {text!r}")
     first = max(suite.all_seeds) + 1
-    entrants = {name: entrant.model_copy(update={"seeds": None}) for name, entrant in suite.entrants.items()}
+    none: dict[str, Any] = {"seeds": None, "seeds_per_task": {}}
+    entrants = {name: entrant.model_copy(update=none) for name, entrant in suite.entrants.items()}
     return suite.model_copy(update={"seeds": tuple(range(first, first + int(text[1:]))), "entrants": entrants}), None
 
 

@@ -75,15 +75,22 @@ class Suite(SuiteFile):
     path: Path
     seeds: Seeds
 
-    def seeds_of(self, entrant: str) -> Seeds:
-        """Its own, or the suite's."""
-        own = self.entrants[entrant].seeds
+    def seeds_of(self, entrant: str, task: str) -> Seeds:
+        """Its own in the task, or its own, or the suite's."""
+        declared = self.entrants[entrant]
+        own = declared.seeds_per_task.get(task, declared.seeds)
         return self.seeds if own is None else numbered(own)
+
+    def tasks_of(self, entrant: str) -> Collection[str]:
+        """Those that it meets, as they are listed."""
+        return self.entrants[entrant].tasks or self.tasks
 
     @property
     def all_seeds(self) -> list[int]:
         """Those that any entrant has, ascending."""
-        return sorted({seed for entrant in self.entrants for seed in self.seeds_of(entrant)})
+        return sorted(
+            {seed for name in self.entrants for task in self.tasks_of(name) for seed in self.seeds_of(name, task)}
+        )
 
     def trials(
         self,
@@ -104,7 +111,7 @@ class Suite(SuiteFile):
             for seed in chosen(seeds, self.all_seeds, "seed", self.name)
             for one in tasks
             for name in entrants
-            if one in (self.entrants[name].tasks or self.tasks) and seed in self.seeds_of(name)
+            if one in self.tasks_of(name) and seed in self.seeds_of(name, one)
         ]
 
     def _trial(self, name: str, who: str, seed: int, device: str) -> TrialSpec:

@@ -12,7 +12,7 @@ from pathlib import Path
 RICH = """\
 title: All that a suite may hold            # text required
 about: A line for every key there is        # text
-seeds: 3                                    # count required
+seeds: 3                                    # seeds required
 evaluate:                                   # mapping required
   every: 1_000                              # count required
   episodes: 5                               # count required
@@ -62,7 +62,9 @@ entrants:                                   # mapping required
         horizon: 30                         # option-int
     known: [reward, termination]            # known
     tasks: [pendulum, long-maze]            # tasks
-    seeds: 3                                # count
+    seeds: 3                                # seeds
+    seeds_per_task:                         # mapping
+      long-maze: 3                          # seeds task
   actor:                                    # mapping free
     agent: probe_agents.acting              # module required
 claims:                                     # list

@@ -179,6 +179,8 @@ def test_an_entrant_with_seeds_of_its_own_lacks_none_of_those_of_others(tmp_path
     text = suite.read_text().replace("seeds: 1\n", "seeds: 20\n")
     suite.write_text(text.replace("sac: { ", "sac: { seeds: [10, 11, 12, 13, 14], "))
     assert (verdicts(gate(tmp_path)), gate(tmp_path).exit_code) == ({"sac": "pass", "uniform": "pass"}, 0)
+    suite.write_text(text.replace("sac: { ", f"sac: {{ seeds_per_task: {{ {TASK}: [10, 11, 12, 13, 14] }}, "))
+    assert (verdicts(gate(tmp_path)), gate(tmp_path).exit_code) == ({"sac": "pass", "uniform": "pass"}, 0)
     suite.write_text(text)
     assert verdicts(gate(tmp_path)) == {"sac": "missing", "uniform": "pass"}
 

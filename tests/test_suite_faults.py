@@ -66,6 +66,7 @@ def misspelt_keys(line: Line) -> Iterator[Case]:
 WRONG_TYPES = {
     "text": ["5", "true", "[a]", "{a: 1}"],
     "count": ["'5'", "1.5", "true", "[1]", "{a: 1}", "five", ""],
+    "seeds": ["'5'", "1.5", "true", "{a: 1}", "five"],
     "number": ["'5'", "true", "[1]", "{a: 1}", "five"],
     "choice": ["5", "true", "[a]", "{a: 1}", ""],
     "module": ["5", "true", "[a]", "{a: 1}", ""],
@@ -91,8 +92,8 @@ def wrong_types(line: Line) -> Iterator[Case]:
     if line.kind in ("mapping", "list"):
         wrongs = ["5", "words", "true"]
     wrongs = [*wrongs, ""] if line.kind == "text" and "required" in line.words else wrongs
-    allowed = {"seeds": ["[1]"] if "required" in line.words else ["[1]", ""]}.get(line.key, [])  # nothing: no key
-    for wrong in [wrong for wrong in wrongs if wrong not in allowed]:
+    wrongs = [*wrongs, ""] if line.kind == "seeds" and line.words else wrongs  # an entrant's may be nothing: no key
+    for wrong in wrongs:
         lines = replaced(line, line.with_value(wrong))
         del lines[line.number : line.number + len(block(line)) - 1]
         yield Case(f"{line.key}: {wrong}", lines, line.number, None, not line.kind.startswith("option"))
@@ -113,7 +114,7 @@ def wrong_names(line: Line) -> Iterator[Case]:
 
 def out_of_range(line: Line) -> Iterator[Case]:
     wrongs = {"count": ["0", "-3"], "number": [".inf", "-.inf", ".nan", "1e999"], "text": ["''"]}.get(line.kind, [])
-    wrongs += ["[]", "[1, 1]", "[-1]", "1001"] if line.key == "seeds" else []
+    wrongs += ["0", "-3", "[]", "[1, 1]", "[-1]", "1001"] if line.kind == "seeds" else []
     wrongs += ["[reward, reward]"] if line.kind == "known" else []
     wrongs += ["[]", "[long-maze, long-maze]"] if line.kind == "tasks" else []
     for wrong in wrongs:
@@ -246,6 +247,7 @@ EXPLAINED = {
     "budget: 1e6": "expected a whole number for tasks.maze.budget, found 1000000.0",
     "agent: probe_agents.acting, known: [reward]": "expected an environment with known functions in the task maze",
     "agent: probe_agents.acting, tasks: [other], per_task: {maze: {}}": "expected a task that one meets (other)",
+    "agent: probe_agents.acting, tasks: [other], seeds_per_task: {maze: 2}": "expected a task that one meets (other)",
 }
 
 

@@ -211,18 +211,25 @@ def test_an_entrant_meets_only_the_tasks_that_it_lists(folder: Path) -> None:
     assert {trial.task for trial in suite.trials(entrant=["dreamer"])} == {"long-maze"}
 
 
-def test_an_entrant_may_have_seeds_of_its_own_and_fresh_ones_are_the_same_for_all(folder: Path) -> None:
-    text = RICH.replace("    seeds: 3 ", "    seeds: [1, 7] ")
+def test_an_entrant_may_have_seeds_of_its_own_in_a_task_too_and_fresh_ones_are_the_same_for_all(folder: Path) -> None:
+    text = RICH.replace("    seeds: 3 ", "    seeds: [1, 7] ").replace(
+        "      long-maze: 3 ", "      long-maze: [1, 5] "
+    )
     suite = load_suite(write_suite(folder, text))
-    assert (suite.seeds_of("dreamer"), suite.seeds_of("actor"), suite.all_seeds) == ((1, 7), (0, 1, 2), [0, 1, 2, 7])
+    assert (suite.seeds_of("dreamer", "pendulum"), suite.seeds_of("dreamer", "long-maze")) == ((1, 7), (1, 5))
+    assert (suite.seeds_of("actor", "long-maze"), suite.all_seeds) == ((0, 1, 2), [0, 1, 2, 5, 7])
     assert [(trial.seed, trial.entrant) for trial in suite.trials(task=["pendulum"])] == [
         (0, "actor"), (1, "dreamer"), (1, "actor"), (2, "actor"), (7, "dreamer"),
     ]  # fmt: skip
     assert [trial.entrant for trial in suite.trials(["pendulum"], seeds=[7, 0])] == ["actor", "dreamer"]
+    assert [trial.seed for trial in suite.trials(["long-maze"], ["dreamer"])] == [1, 5]
     fresh, wanted = asked_seeds(suite, "+2")
-    assert {(trial.seed, trial.entrant) for trial in fresh.trials(seeds=wanted)} == {
-        (seed, entrant) for seed in (8, 9) for entrant in ("dreamer", "actor")
-    }
+    assert sorted({(trial.seed, trial.entrant, trial.task) for trial in fresh.trials(seeds=wanted)}) == [
+        (seed, entrant, task)
+        for seed in (8, 9)
+        for entrant in ("actor", "dreamer")
+        for task in ("long-maze", "pendulum")
+    ]
 
 
 def test_trials_are_chosen_by_task_entrant_and_seed(suite: Suite) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.parts import saving, vae
+from agents.parts import convolutions, saving, vae
 from agents.parts.vae import VAE
 
 
@@ -75,8 +75,8 @@ class Plain(nn.Module):
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """V's ways: copied windows, as on a CPU of any kind, and PyTorch's convolutions alone, as on other devices."""
     if request.param == "without windows":
-        monkeypatch.setattr(vae._Down, "apply", vae._conv)
-        monkeypatch.setattr(vae._Up, "apply", vae._transposed)
+        monkeypatch.setattr(convolutions._Down, "apply", convolutions._conv)
+        monkeypatch.setattr(convolutions._Up, "apply", convolutions._transposed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the switch itself warns where there is no Intel GPU
         with torch.backends.mkldnn.flags(enabled="oneDNN" not in request.param):

@@ -14,16 +14,13 @@ How it is computed (the numbers are those of plain layers up to rounding):
   transposed one kernel 3 and stride 1: the same products in shapes that run faster.
 - The first transposed convolution meets one pixel: it is a matrix. Nothing stands between it and the dense layer, so
   for batches larger than Z the two are multiplied first: Z + 1 rows go through it instead of B.
-- Between these, on a CPU, PyTorch is slow on few pixels and in gradients by the weights: there windows are copied out,
-  as many as fit into a cache, and go into a matrix product.
+- Between these `convolutions` is faster than PyTorch.
 - On request convolutions take and give bfloat16 (mixed precision, Micikevicius et al. 2018; bfloat16 has float32's
   range, so that no loss is scaled). Parameters, their sums of gradients over blocks, z and the losses stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
@@ -32,10 +29,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from agents.parts.convolutions import as_planes, as_rows, down, up
+
 KL_TOLERANCE = 0.5  # nats a latent dimension, per image; official code: kl_tolerance
-_FEW = 25  # pixels, on the side that has fewer, up to which own products beat PyTorch's convolutions: measured
-_BLOCK = 2**20  # bytes of copied numbers held at a time
-_conv, _transposed = partial(F.conv2d, stride=2), partial(F.conv_transpose2d, stride=2)
 
 
 class VAE(nn.Module):
@@ -64,8 +60,8 @@ class VAE(nn.Module):
 
     def decode(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 3 64 64"]:
         """Images in [0, 1], channels-last in memory."""
-        cells = _rows(self._logits(z).sigmoid()).view(len(z), 32, 32, 2, 2, 3)
-        return _planes(cells.transpose(2, 3).reshape(len(z), 64, 64, 3))
+        cells = as_rows(self._logits(z).sigmoid()).view(len(z), 32, 32, 2, 2, 3)
+        return as_planes(cells.transpose(2, 3).reshape(len(z), 64, 64, 3))
 
     def losses(self, images: Float[Tensor, "B 3 64 64"], generator: torch.Generator) -> dict[str, Tensor]:
         """``reconstruction``: squared error summed over an image; ``kl``: nats, with the floor; means over images."""
@@ -82,12 +78,12 @@ class VAE(nn.Module):
         return {"reconstruction": error / len(images), "kl": kl(mean, logvar).mean()}, z, mean, logvar
 
     def _encode(self, cells: Float[Tensor, "B 12 32 32"]) -> tuple[Tensor, Tensor]:
-        weight, bias = self._cast(_cells(_planes(self.down1.weight)), self.down1.bias)
+        weight, bias = self._cast(_cells(as_planes(self.down1.weight)), self.down1.bias)
         x = F.conv2d(cells.to(weight.dtype), weight, bias).relu_()
         for kernel in (self.down2, self.down3, self.down4):
-            weight, bias = self._cast(_planes(kernel.weight), kernel.bias)
-            x = (_Down.apply if x.is_cpu else _conv)(x, weight, bias).relu_()
-        features = _rows(x).flatten(1).to(cells.dtype)
+            weight, bias = self._cast(as_planes(kernel.weight), kernel.bias)
+            x = down(x, weight, bias).relu_()
+        features = as_rows(x).flatten(1).to(cells.dtype)
         return self.mean(features), self.logvar(features)
 
     def _logits(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 12 32 32"]:
@@ -98,11 +94,11 @@ class VAE(nn.Module):
             x = torch.addmm(both[-1] + bias, z, both[:-1])
         else:
             x = torch.addmm(bias, self.dense(z), matrix)
-        (x,) = self._cast(_planes(x.relu_().view(len(z), 5, 5, 128)))
+        (x,) = self._cast(as_planes(x.relu_().view(len(z), 5, 5, 128)))
         for kernel in (self.up2, self.up3):
-            weight, bias = self._cast(_planes(kernel.weight), kernel.bias)
-            x = (_Up.apply if x.is_cpu else _transposed)(x, weight, bias).relu_()
-        weight, bias = self._cast(_cells(_planes(self.up4.weight)), self.up4.bias.repeat(4))
+            weight, bias = self._cast(as_planes(kernel.weight), kernel.bias)
+            x = up(x, weight, bias).relu_()
+        weight, bias = self._cast(_cells(as_planes(self.up4.weight)), self.up4.bias.repeat(4))
         return F.conv_transpose2d(x, weight, bias).to(z.dtype)
 
     def _cast(self, *found: Tensor) -> tuple[Tensor, ...]:
@@ -122,7 +118,7 @@ class Kernel(nn.Module):
 
 def images(frames: UInt8[Tensor, "B 64 64 3"]) -> Float[Tensor, "B 3 64 64"]:
     """Numbers in [0, 1], in one pass; memory stays channels-last."""
-    return _planes(frames.div(255.0))
+    return as_planes(frames.div(255.0))
 
 
 def frames(images: Float[Tensor, "B 3 64 64"]) -> UInt8[Tensor, "B 64 64 3"]:
@@ -151,104 +147,11 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     return linear
 
 
-def _planes(rows: Float[Tensor, "B H W C"]) -> Float[Tensor, "B C H W"]:
-    return rows.permute(0, 3, 1, 2)
-
-
-def _rows(planes: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W C"]:
-    return planes.permute(0, 2, 3, 1)
-
-
 def _cells(planes: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 4*C H/2 W/2"]:
     """2 x 2 pixels to a cell, of images as of kernels; its numbers run over row, column, channel."""
     count, channels, height, width = planes.shape
-    cells = _rows(planes).reshape(count, height // 2, 2, width // 2, 2, channels).transpose(2, 3)
-    return _planes(cells.reshape(count, height // 2, width // 2, 4 * channels))
-
-
-class _Down(torch.autograd.Function):
-    """`_conv` and its gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        side = (x.shape[2] - weight.shape[2]) // 2 + 1
-        if side * side > _FEW:
-            return _conv(x, weight, bias)
-        out, matrix = _filled(bias, len(x), side), _rows(weight).flatten(1).t()
-        for few, rows in _windows(x, weight.shape[2]):
-            _rows(out[few]).flatten(0, 2).addmm_(rows, matrix)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        (x, weight), grad = ctx.saved_tensors, grads[0]
-        return _spread(grad, weight, None, x.shape[2]), _by_weight(weight, grad, x), grad.sum((0, 2, 3))
-
-
-class _Up(torch.autograd.Function):
-    """`_transposed` and its gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _spread(x, weight, bias, 2 * x.shape[2] + weight.shape[2] - 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        (x, weight), grad = ctx.saved_tensors, grads[0]
-        by_x = torch.empty_like(x, memory_format=torch.channels_last)
-        return by_x, _by_weight(weight, x, grad, by_x), grad.sum((0, 2, 3))
-
-
-def _by_weight(weight: Tensor, small: Tensor, large: Tensor, gathered: Tensor | None = None) -> Tensor:
-    """The gradient by ``weight``; while the windows of ``large`` are at hand, also what they give at each pixel."""
-    exact = torch.promote_types(weight.dtype, torch.float32)
-    found = torch.zeros_like(weight, dtype=exact, memory_format=torch.channels_last)
-    matrix = _rows(weight).flatten(1).t()
-    for few, rows in _windows(large, weight.shape[2]):
-        sums, factors = _rows(found).flatten(1), (_rows(small[few]).flatten(0, 2).t(), rows)
-        if exact == weight.dtype:
-            sums.addmm_(*factors)
-        else:
-            sums.add_(torch.mm(*factors))
-        if gathered is not None:
-            torch.mm(rows, matrix, out=_rows(gathered[few]).flatten(0, 2))
-    return found.to(weight.dtype)
-
-
-def _filled(bias: Tensor, count: int, side: int) -> Tensor:
-    return _planes(bias.expand(count, side, side, -1)).contiguous(memory_format=torch.channels_last)
-
-
-def _windows(large: Tensor, k: int) -> Iterator[tuple[slice, Tensor]]:
-    """All k x k windows at stride 2, one a row, copied for a few images at a time into a buffer that is used again."""
-    (count, channels, side, _), large = large.shape, large.contiguous(memory_format=torch.channels_last)
-    out, row = (side - k) // 2 + 1, side * channels
-    windows = large.as_strided((count, out, out, k, k * channels), (side * row, 2 * row, 2 * channels, row, 1))
-    step = max(1, _BLOCK // (out * out * k * k * channels * large.element_size()))
-    buffer = large.new_empty(min(step, count), *windows.shape[1:])
-    for start in range(0, count, step):
-        few = windows[start : start + step]
-        yield slice(start, start + step), buffer[: len(few)].copy_(few).view(-1, k * k * channels)
-
-
-def _spread(x: Tensor, weight: Tensor, bias: Tensor | None, side: int) -> Tensor:
-    """The adjoint: every pixel of ``x`` adds a window to images of ``side`` pixels."""
-    (count, _, out, _), (_, channels, k, _) = x.shape, weight.shape
-    if out * out > _FEW:
-        return _transposed(x, weight, bias, output_padding=side - (2 * out + k - 2))
-    large = _filled(x.new_zeros(channels) if bias is None else bias, count, side)
-    row, step = side * channels, max(1, _BLOCK // (out * out * k * k * channels * x.element_size()))
-    for pixels, few in zip(torch.split(_rows(x), step), torch.split(_rows(large), step), strict=True):
-        windows = (pixels @ _rows(weight).flatten(1)).view(len(few), out, out, k, k * channels)
-        for i in range(0, k, 2):  # in parts of at most 2 x 2 pixels: those of neighbouring windows do not overlap
-            for j in range(0, k, 2):
-                part = windows[:, :, :, i : i + 2, j * channels : (j + 2) * channels]
-                few[:, i:, j:].as_strided(part.shape, (side * row, 2 * row, 2 * channels, row, 1)).add_(part)
-    return large
+    cells = as_rows(planes).reshape(count, height // 2, 2, width // 2, 2, channels).transpose(2, 3)
+    return as_planes(cells.reshape(count, height // 2, width // 2, 4 * channels))
 
 
 class _SquaredError(torch.autograd.Function):
@@ -259,7 +162,7 @@ class _SquaredError(torch.autograd.Function):
         y = logits.sigmoid()
         d = y - target
         ctx.save_for_backward(y, d)
-        return torch.dot(_rows(d).flatten(), _rows(d).flatten())
+        return torch.dot(as_rows(d).flatten(), as_rows(d).flatten())
 
     @staticmethod
     @once_differentiable
