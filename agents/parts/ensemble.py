@@ -209,7 +209,8 @@ class Ensemble:
         if member is None:
             member = self.elites[torch.randint(len(self.elites), (len(obs),), generator=generator, device=obs.device)]
         step, ends = self.folded().sample(obs, action, member, generator)
-        ends = None if ends is None else ends * self.end_seen
+        if ends is None and self.termination:
+            ends = obs.new_zeros(len(obs))
         return Sampled(step[:, : self.obs_size], step[:, -1] if self.reward else None, ends)
 
     @torch.no_grad()

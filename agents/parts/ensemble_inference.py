@@ -58,7 +58,7 @@ class Folded:
     """A frozen copy of an ensemble that takes and gives the environment's units. Rows are the *last* axis.
 
     Both normalisers are multiplied into the outer layers. The next observation's change, the reward, the negative
-    log-variances and the logit of an end come out one below the other, ``rows`` in all.
+    log-variances and, once an end was seen, its logit come out one below the other, ``rows`` in all.
     """
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ class Folded:
         self.obs_size, self.regressed, self.probabilistic = ensemble.obs_size, r, heads.probabilistic
         self.members, self.split = ensemble.config.members, heads.size
         self.dynamics = Stack(ensemble.networks)
-        self.ends = None if ensemble.ends is None else Stack(ensemble.ends.networks)
+        self.ends = Stack(ensemble.ends.networks) if ensemble.ends is not None and ensemble.end_seen else None
         self.rows = heads.size + (self.ends is not None)
         self.dynamics.fold_inputs(ensemble.inputs)
         if self.ends is not None:

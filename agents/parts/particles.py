@@ -32,7 +32,7 @@ class Particles:
     def __init__(self, ensemble: Ensemble) -> None:
         self.folded, self.elites = ensemble.folded(), ensemble.elites
         self.obs_size, self.reward = ensemble.obs_size, ensemble.reward
-        self.termination, self.end_seen = ensemble.termination, ensemble.end_seen
+        self.termination = ensemble.termination
 
     @torch.no_grad()
     def rollout(
@@ -54,7 +54,7 @@ class Particles:
         # Columns are particles by candidates: a slot's columns, and so a member's, stand together.
         states = obs.new_empty(horizon + 1, size, particles, count)
         states[0] = obs[:, None, None]
-        others = obs.new_empty(horizon, self.reward + self.termination, particles, count)
+        others = obs.new_zeros(horizon, self.reward + self.termination, particles, count)
         member = evenly.new_empty(horizon, particles, count)
         x = obs.new_ones(size + action_size + 1, columns)
         counts = [columns // len(members)] * len(members)
@@ -70,9 +70,8 @@ class Particles:
             _put(states[step + 1], x[:size].view(size, particles, count), slots)
             if self.reward:
                 _put(others[step, :1], out[size : size + 1].view(1, particles, count), slots)
-            if self.termination:
-                ends = out[-1:].sigmoid().mul_(self.end_seen)
-                _put(others[step, -1:], ends.view(1, particles, count), slots)
+            if self.folded.ends is not None:
+                _put(others[step, -1:], out[-1:].sigmoid().view(1, particles, count), slots)
             _put(member[step][None], evenly.expand(-1, -1, count), slots)
         turned = others.transpose(2, 3)
         return Rollout(
