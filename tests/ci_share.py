@@ -17,7 +17,7 @@ from suites.spec import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 5  # fresh ones in each cell
-PROCESSOR_SECONDS = 300.0  # of a share: two and a half minutes on two cores of the slower kind of machine
+PROCESSOR_SECONDS = 200.0  # of a share, if it is of several: a hundred seconds on two cores
 START = 3.0  # processor seconds until a trial's process has imported torch and its agent; not in its record
 
 

@@ -230,12 +230,13 @@ def test_imagined_noise_is_drawn_with_the_predicted_variance():
 
 
 def test_imagined_episodes_end_with_the_predicted_probability():
-    model = movers([0.0], termination=True)
-    model.ends.networks.biases[0][:] = float(np.log(0.25 / 0.75))
+    models = [movers([0.0], termination=True) for _ in range(2)]
+    for model, seen in zip(models, (False, True), strict=True):
+        model.ends.networks.biases[0][:] = float(np.log(0.25 / 0.75))
+        model.end_seen = seen
     first = np.ones((4000, 2))
-    assert world(model, act=rest).imagined_returns(first[:2], 50, 0)[1] == [50, 50]  # no end was seen
-    model.end_seen = True
-    returns, lengths = world(model, act=rest).imagined_returns(first, 200, 0)
+    assert world(models[0], act=rest).imagined_returns(first[:2], 50, 0)[1] == [50, 50]  # no end was seen
+    returns, lengths = world(models[1], act=rest).imagined_returns(first, 200, 0)
     assert np.mean(lengths) == pytest.approx(4.0, rel=0.05)  # of a geometric distribution
     assert np.mean(np.array(lengths) == 1) == pytest.approx(0.25, abs=0.03)
     assert returns == [float(length) for length in lengths]  # reward 1 a step, the last included
