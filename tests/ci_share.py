@@ -1,7 +1,8 @@
 """Which entrants of the suite `ci` this commit is checked with: `python -m tests.ci_share` prints them as options.
 
 All of them would take continuous integration minutes more on every commit. So they are divided into shares that last
-about as long, by the seconds that their reference records took, and the commit's hash draws one.
+about as long, by the seconds that their reference records took, and the commit's hash draws one. An entrant that would
+last longer alone has fewer fresh seeds, three at least: what they could still see is under `tests/test_ci_suite.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from suites.spec import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 5  # fresh ones in each cell
+FEWEST = 3  # of them, for what is too dear
 PROCESSOR_SECONDS = 200.0  # of a share, if it is of several: a hundred seconds on two cores
 START = 3.0  # processor seconds until a trial's process has imported torch and its agent; not in its record
 
@@ -45,6 +47,12 @@ def shares(cost: Mapping[str, float], limit: float) -> list[list[str]]:
     return found
 
 
+def seeds(share: list[str], cost: Mapping[str, float], limit: float) -> int:
+    """How many fresh seeds of each cell a share has time for."""
+    total = sum(cost[name] for name in share)
+    return SEEDS if total <= limit else max(FEWEST, int(SEEDS * limit / total))
+
+
 def ticket() -> int:
     """A number that the commit draws; without git, the day does."""
     asked = ["git", "rev-parse", "HEAD"]
@@ -54,9 +62,10 @@ def ticket() -> int:
 
 
 def main() -> None:
-    drawn = shares(costs(ROOT / "results" / "ci"), PROCESSOR_SECONDS)
+    cost = costs(ROOT / "results" / "ci")
+    drawn = shares(cost, PROCESSOR_SECONDS)
     share = drawn[ticket() % len(drawn)]
-    print(*(f"--entrant {name}" for name in share))
+    print(f"--seeds +{seeds(share, cost, PROCESSOR_SECONDS)}", *(f"--entrant {name}" for name in share))
 
 
 if __name__ == "__main__":
