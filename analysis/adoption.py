@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.foreign import Run
-from suites.declaration import NAME
+from suites.declared import NAME
 from suites.faults import nearest
 from suites.spec import Suite, load_suite, shipped_suites
 

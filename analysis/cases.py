@@ -115,17 +115,32 @@ class Case:
         raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} has a score inside its own model")
 
     def _predicted(self, entrant: str, trials: list[Trial]) -> Values:
-        """The error of the agent's model at the longest horizon, or by which power of the horizon it grows."""
-        for one in qualities(self.results):
-            if (one.task.name, one.entrant) == (self.claim.task, entrant):
-                values = one.errors[:, -1] if self.claim.measure == "error" else one.growth
-                if len(values) < len(trials) or not np.isfinite(values).all():
-                    n = f"{np.isfinite(values).sum()} of {len(trials)}"
-                    raise Refused(
-                        NOT_COMPARABLE, f"only {n} seeds of {entrant} have a finite error of their model{_on(one)}"
-                    )
-                return tuple(map(float, values))
-        raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} tells of a model")
+        """The error of the agent's model after a number of steps, or by which power of that number it grows."""
+        one = self._models.get(entrant)
+        if one is None:
+            raise Refused(NO_RECORDS, f"no record of {entrant} on {self.claim.task} tells of a model")
+        values = one.growth if self.claim.measure == "growth" else one.errors[:, one.ahead.index(self._horizon)]
+        if len(values) < len(trials) or not np.isfinite(values).all():
+            n = f"{np.isfinite(values).sum()} of {len(trials)}"
+            raise Refused(NOT_COMPARABLE, f"only {n} seeds of {entrant} have a finite error of their model{_on(one)}")
+        return tuple(map(float, values))
+
+    @cached_property
+    def _models(self) -> dict[str, Quality]:
+        """Those of the claim's entrants that have one."""
+        found = {one.entrant: one for one in qualities(self.results) if one.task.name == self.claim.task}
+        return {entrant: found[entrant] for entrant in self.entrants if entrant in found}
+
+    @cached_property
+    def _horizon(self) -> int:
+        """After how many steps errors are compared; all models compared were asked for it."""
+        shared = set.intersection(*(set(one.ahead) for one in self._models.values()))
+        wanted = self.claim.horizon or max(shared, default=0)
+        if wanted not in shared:
+            asked = "; ".join(f"{name}: {', '.join(map(str, one.ahead))}" for name, one in self._models.items())
+            what = f"after {wanted} steps" if wanted else "after equally many steps"
+            raise Refused(NOT_COMPARABLE, f"not all models have an error {what} (steps asked for: {asked})")
+        return wanted
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], Cell]:

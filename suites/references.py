@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from suites import options
-from suites.declaration import MODULE
+from suites.declared import MODULE
 from suites.document import Document, Loc
 from suites.faults import listed, nearest, quoted
 from suites.modules import Module, Unreadable, env_module, nearest_agent, nearest_env, read_module

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from suites.declaration import MODULE, NAME
+from suites.declared import MODULE, NAME
 from suites.document import Document, Loc
 from suites.faults import listed, nearest, quoted
 

@@ -8,14 +8,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from suites.declaration import (
+from suites.claim import Claim
+from suites.declaration import Entrant, Evaluate, Score, SuiteFile, Task
+from suites.declared import (
     NAME,
-    Claim,
     Count,
     Curve,
     Declared,
-    Entrant,
-    Evaluate,
     Finite,
     HowManySeeds,
     Known,
@@ -23,14 +22,11 @@ from suites.declaration import (
     ModulePath,
     Name,
     Options,
-    Score,
     Seed,
     Seeds,
     Several,
     Steps,
-    SuiteFile,
-    Task,
-)
+)  # fmt: skip
 from suites.faults import Fault, SuiteError, listed, nearest
 from suites.protocol import difference, protocol, protocol_hash
 from suites.reading import read_document

@@ -21,7 +21,7 @@ from analysis.protocols import UnlikeProtocols
 from analysis.published import Row, find, load_published
 from analysis.trials import Results, TaskFacts, Trial
 from analysis.verdicts import Verdict
-from suites.declaration import Claim
+from suites.claim import Claim
 from suites.spec import load_suite, shipped_suites
 
 SEEDS = Row(
@@ -496,6 +496,8 @@ WRONG = {
     "kind: bound, entrant: one, entrants: [two], at_least: 1": "found entrant and entrants",
     "kind: bound, entrant: one": "expected `at_least` or `at_most` in a claim of kind bound, found none",
     "kind: ratio, entrant: one, entrants: [two], at_most: -1": "expected `at_most` of a ratio above 0, found -1",
+    "kind: value, entrant: one, value: 1, horizon: 5": "expected no `horizon` in a claim on final, found 5",
+    "kind: value, entrant: one, value: 1, measure: error, horizon: 0": "expected a number of at least 1",
     "kind: value, entrant: one, value: 1, measure: steps": "expected a `threshold` in the task maze",
 }
 SUITE = """\

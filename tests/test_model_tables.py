@@ -90,6 +90,31 @@ def test_a_claim_may_be_on_the_error_or_on_its_growth(shelf: Path) -> None:
     assert call(**error, entrant="uniform", value=1).reason == "no record of uniform on pendulum tells of a model"
 
 
+def test_errors_are_compared_after_as_many_steps_as_the_claim_says_or_all_of_its_models_were_asked_for(
+    tmp_path: Path,
+) -> None:
+    write_suite(tmp_path, tasks=["pendulum"], entrants=["pets", "sac"], seeds=3)
+    for seed, factor in enumerate((1.0, 1.1, 1.2)):
+        plant(tmp_path / f"results/made-up/pendulum/sac/{seed}.jsonl", errors({1: factor, 10: 2 * factor}))
+        of_pets = {1: 3 * factor, 10: 0.5 * factor, 50: 9 * factor}  # worse after 1 and 50 steps, better after 10
+        plant(tmp_path / f"results/made-up/pendulum/pets/{seed}.jsonl", errors(of_pets))
+
+    def call(**claim: Any) -> Verdict:
+        told = {"says": "so", "task": "pendulum", "measure": "error", "entrant": "pets", **claim}
+        return judge_claim("made-up", Claim.model_validate(told), read(tmp_path))
+
+    ordering = {"kind": "ordering", "entrants": ["sac"]}
+    assert call(**ordering).verdict == "match"
+    assert call(**ordering, horizon=10).verdict == "match"
+    assert call(**ordering, horizon=1).verdict == "below"
+    assert call(value=9.9, margin=4).verdict == "match"  # alone, after 50
+    found = call(**ordering, horizon=50)
+    assert (found.verdict, found.reason) == (
+        "not comparable",
+        "not all models have an error after 50 steps (steps asked for: pets: 1, 10, 50; sac: 1, 10)",
+    )
+
+
 def test_a_growth_needs_three_errors_above_0() -> None:
     assert exponent((1, 2, 5, 10), np.array([0.0, 4.0, 10.0, 20.0])) == pytest.approx(1)
     assert np.isnan(exponent((1, 2, 5), np.array([0.0, 4.0, np.nan])))

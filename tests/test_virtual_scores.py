@@ -15,7 +15,7 @@ from analysis.model_quality import Gap, gaps, welch_ends
 from analysis.model_tables import content
 from analysis.tables import terminal
 from analysis.trials import Results, TaskFacts, Trial
-from suites.declaration import Claim
+from suites.claim import Claim
 from tests.planted_models import made_by, plant, scores
 from tests.synthetic_records import read, write_suite
 
