@@ -31,7 +31,8 @@ from torch import Tensor
 
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
-from agents.parts.actor_critic_networks import Adam, Networks
+from agents.parts.actor_critic_networks import Networks
+from agents.parts.adam import Adam
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
 from agents.parts.replay import Replay
@@ -83,7 +84,7 @@ class Dyna:
         )
         self.q = Networks(1, [obs_size, *config.hidden, self.actions.size], first)
         self.target = self.q.copy()
-        self.optimiser = Adam([self.q.vector], [self.q.gradient], config.learning_rate)
+        self.optimiser = Adam([(self.q.vector, self.q.gradient, 0.0)], config.learning_rate)
         self.model = Ensemble(
             obs_size,
             self.actions.size,

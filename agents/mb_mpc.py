@@ -41,8 +41,9 @@ import torch
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
 from agents.parts.imagined import ImaginedWorld
-from agents.parts.model_predictive import ControllerPolicy, ModelPredictiveConfig, ModelTraining
+from agents.parts.model_predictive import ModelPredictiveConfig, ModelTraining
 from agents.parts.planners import planner
+from agents.parts.planning import ControllerPolicy
 from agents.parts.replay import Replay
 from agents.parts.spaces import observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report

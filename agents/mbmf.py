@@ -34,8 +34,9 @@ from agents.parts import saving
 from agents.parts.actions import ActionVectors
 from agents.parts.gaussian_actor import GaussianActor, UnitActions
 from agents.parts.imagined import ImaginedWorld
-from agents.parts.model_predictive import ControllerPolicy, ModelPredictiveConfig, ModelTraining
+from agents.parts.model_predictive import ModelPredictiveConfig, ModelTraining
 from agents.parts.planners import planner
+from agents.parts.planning import ControllerPolicy
 from agents.parts.ppo import PPO, PPOConfig
 from agents.parts.replay import Replay
 from agents.parts.spaces import bounded_actions, observed_vector

@@ -42,7 +42,7 @@ from agents.parts.imagined import ImaginedWorld
 from agents.parts.objective import Objective
 from agents.parts.particles import Mode, Particles
 from agents.parts.planners import planner
-from agents.parts.planning import Planner, PlannerConfig, Search
+from agents.parts.planning import ControllerPolicy, Planner, PlannerConfig, Search
 from agents.parts.replay import Replay
 from agents.parts.spaces import observed_vector
 from agents.protocol import Door, PolicyMode, Problem, Report
@@ -214,20 +214,6 @@ class Controller:
         rewards = None if found.rewards is None else found.rewards.transpose(1, 2).flatten(1)
         cont = None if found.termination is None else 1.0 - found.termination.transpose(1, 2).flatten(1)
         return self.objective.scores(states, sequences, rewards, cont)
-
-
-class ControllerPolicy:
-    """A controller with a planner and a random stream of its own."""
-
-    def __init__(self, controller: Controller, planner: Planner, generator: torch.Generator) -> None:
-        self.controller, self.planner, self.generator = controller, planner, generator
-
-    def reset(self, seed: int) -> None:
-        self.generator.manual_seed(seed)
-        self.planner.forget()
-
-    def act(self, obs: Any) -> Any:
-        return self.controller.actions.decode(self.controller.plan(obs, self.planner, self.generator))
 
 
 def make(problem: Problem, seed: int, **config: Any) -> PETS:

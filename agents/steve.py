@@ -34,8 +34,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from agents.parts import saving
 from agents.parts.actions import ActionVectors
-from agents.parts.actor_critic_networks import Adam, Networks
+from agents.parts.actor_critic_networks import Networks
 from agents.parts.actor_policy import ActorPolicy
+from agents.parts.adam import Adam
 from agents.parts.deterministic_actor_critic import DDPG, DDPGConfig
 from agents.parts.ensemble import Ensemble, EnsembleConfig
 from agents.parts.imagined import ImaginedWorld
@@ -257,7 +258,7 @@ class Judges:
         self.networks = Networks(config.members, [inputs, *config.judge_hidden, 1], generator, initial="glorot")
         # Of the transitions over which the code takes its mean only a share teaches each model, but all of its L2 term.
         self.decay = config.model_decay * config.members
-        self.optimiser = Adam([self.networks.vector], [self.networks.gradient], config.model_learning_rate)
+        self.optimiser = Adam([(self.networks.vector, self.networks.gradient, 0.0)], config.model_learning_rate)
 
     @torch.no_grad()
     def predict(self, inputs: Float[Tensor, "*E B I"]) -> Float[Tensor, "E B"]:

@@ -10,7 +10,7 @@ from torch.nn.functional import silu, softplus
 
 from agents.parts.dynamics import Normaliser
 from agents.parts.ensemble_heads import Ends, Heads
-from agents.parts.ensemble_networks import DecayedAdam, MemberNetworks
+from agents.parts.ensemble_networks import MemberNetworks
 from agents.parts.particles import Particles
 from tests.ensembles import asked, ensemble, linear_data, movers, seeded, uneven
 
@@ -45,24 +45,6 @@ def test_first_weights_are_truncated_normal_or_glorot():
     weight = MemberNetworks(3, [100, 400, 1], "relu", seeded(), initial="glorot").weights[0]
     bound = (6 / 500) ** 0.5
     assert bound * 0.99 < weight.abs().max() <= bound
-
-
-def test_adam_decays_each_tensor_by_its_own_l2_term():
-    start = [torch.randn(5, generator=seeded(1)), torch.randn(3, generator=seeded(2))]
-    mine, theirs = [x.clone() for x in start], [x.clone().requires_grad_() for x in start]
-    slopes = [torch.zeros(5), torch.zeros(3)]
-    optimiser = DecayedAdam([(mine[0], slopes[0], 0.3), (mine[1], slopes[1], 0.0)], 0.01)
-    reference = torch.optim.Adam(theirs, 0.01)
-    for _ in range(3):
-        for slope, value in zip(slopes, mine, strict=True):
-            slope.copy_(2 * (value - 1))
-        optimiser.step()
-        reference.zero_grad()
-        loss = ((theirs[0] - 1) ** 2).sum() + ((theirs[1] - 1) ** 2).sum() + 0.3 * (theirs[0] ** 2).sum() / 2
-        loss.backward()
-        reference.step()
-    for one, other in zip(mine, theirs, strict=True):
-        torch.testing.assert_close(one, other.detach())
 
 
 def heads(*, probabilistic: bool = True, bounds: tuple[float, float] = (-10.0, 0.5)) -> Heads:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from agents import mb_mpc
 from agents.mbmf import MBMF, Config, make
-from agents.parts.model_predictive import Controller, ControllerPolicy
+from agents.parts.model_predictive import Controller
 from agents.parts.objective import Objective
-from agents.parts.planning import Planner
+from agents.parts.planning import ControllerPolicy, Planner
 from agents.parts.trpo import parameters_of
 from tests import probes
 from tests.in_process import Gate, gate_to, play, problem_of, spend, train, train_interrupted

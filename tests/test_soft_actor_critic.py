@@ -15,7 +15,7 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from agents.parts import saving
-from agents.parts.actor_critic_networks import PIECE, Adam, Bounds, Networks
+from agents.parts.actor_critic_networks import PIECE, Bounds, Networks
 from agents.parts.deterministic_actor_critic import DDPG, DDPGConfig
 from agents.parts.soft_actor_critic import SAC, SACConfig, squash, squash_slope
 from tests.actor_critics import HIGH, LOW, STEVE, batch, ddpg, linear_sac, sac, seeded, set_noise
@@ -142,18 +142,6 @@ def test_a_row_of_weight_zero_teaches_nothing():
     targets[3] += 100.0
     other.update_critics(rows["obs"], rows["action"], targets, weight)
     assert torch.equal(one.critics.vector, other.critics.vector)
-
-
-def test_adam_is_torchs():
-    mine, theirs = torch.linspace(-1.0, 1.0, 40), torch.linspace(-1.0, 1.0, 40)
-    gradient = torch.zeros(40)
-    adam, reference = Adam([mine], [gradient], 0.01), torch.optim.Adam([theirs], lr=0.01)
-    for step in range(5):
-        gradient.copy_(torch.randn(40, generator=seeded(step)))
-        theirs.grad = gradient.clone()
-        adam.step()
-        reference.step()
-    torch.testing.assert_close(mine, theirs)
 
 
 # Temperature and targets

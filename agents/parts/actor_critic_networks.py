@@ -1,17 +1,16 @@
-"""Small ReLU networks side by side whose numbers lie in one vector, their gradients by hand, and Adam on it."""
+"""Small ReLU networks side by side whose numbers lie in one vector, with gradients by hand; bounds of actions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import layer_norm
-from torch.optim.adam import adam
 
 PIECE = 512  # rows
 
@@ -135,42 +134,6 @@ class Networks:
         """Into `gradient`: that of ``loss``, by autograd."""
         slopes = torch.autograd.grad(loss, self.parameters)
         torch.cat([slope.reshape(-1) for slope in slopes], out=self.gradient)
-
-
-class Adam:
-    """Kingma & Ba 2015 on whole vectors, one fused kernel a step; all of its state exists from the start."""
-
-    def __init__(self, values: list[Tensor], gradients: list[Tensor], learning_rate: float) -> None:
-        self.values, self.gradients, self.learning_rate = values, gradients, learning_rate
-        self.means = [torch.zeros_like(value) for value in values]
-        self.squares = [torch.zeros_like(value) for value in values]
-        self.steps = [torch.zeros((), device=value.device) for value in values]
-
-    def step(self) -> None:
-        adam(
-            self.values,
-            self.gradients,
-            self.means,
-            self.squares,
-            [],
-            self.steps,
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-    def state(self) -> dict[str, Any]:
-        return {name: [x.clone() for x in getattr(self, name)] for name in ("means", "squares", "steps")}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name, tensors in state.items():
-            for mine, saved in zip(getattr(self, name), tensors, strict=True):
-                mine.copy_(saved)
 
 
 class Bounds:

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from agents.parts.actor_critic_networks import Adam, Bounds, Networks
+from agents.parts.actor_critic_networks import Bounds, Networks
+from agents.parts.adam import Adam
 
 ADAPT_EVERY, ADAPT_FACTOR = 50, 1.01  # of the noise in parameters: updates, and the factor up or down (MVE's code)
 
@@ -60,8 +61,8 @@ class DDPG:
         self.critics = Networks(config.critics, critic_sizes, generator, initial="glorot", normalise=normalise)
         self.target_actor = self.actor.copy() if config.target_actor else self.actor
         self.target_critics = self.critics.copy()
-        self.actor_optimiser = Adam([self.actor.vector], [self.actor.gradient], config.actor_learning_rate)
-        self.critic_optimiser = Adam([self.critics.vector], [self.critics.gradient], config.critic_learning_rate)
+        self.actor_optimiser = Adam([(self.actor.vector, self.actor.gradient, 0.0)], config.actor_learning_rate)
+        self.critic_optimiser = Adam([(self.critics.vector, self.critics.gradient, 0.0)], config.critic_learning_rate)
         self.perturbed = self.actor.copy()
         # What `_perturb` adapts: the noise's deviation per number, the distance from the actor that it has led to since
         # the last adaptation (a sum over updates), and their count.

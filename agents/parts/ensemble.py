@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from agents.parts.adam import Adam
 from agents.parts.dynamics import Normaliser, never_varied
 from agents.parts.ensemble_fit import fit_networks
 from agents.parts.ensemble_heads import Ends, Heads
 from agents.parts.ensemble_inference import Folded
-from agents.parts.ensemble_networks import Activation, DecayedAdam, Initial, MemberNetworks
+from agents.parts.ensemble_networks import Activation, Initial, MemberNetworks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +95,8 @@ class Ensemble:
         self.networks = MemberNetworks(config.members, sizes, config.activation, generator, initial=config.initial)
         self.ends = Ends(config.members, sizes[0], config.end_hidden, generator) if termination else None
         groups = [*self.networks.groups(config.weight_decay), (self.heads.bounds, self.heads.bounds_slope, 0.0)]
-        if self.ends is not None:
-            groups += self.ends.networks.groups(0.0)
-        self.optimiser = DecayedAdam(groups, config.learning_rate)
+        groups += self.ends.networks.groups(0.0) if self.ends else []
+        self.optimiser = Adam(groups, config.learning_rate)
         self.inputs = Normaliser.identity(sizes[0], str(device))
         self.targets = Normaliser.identity(self.heads.regressed, str(device))
         self.elites = torch.arange(config.elites, device=device)

@@ -1,21 +1,21 @@
-"""Fully connected networks side by side for regression, swish or ReLU: gradients by hand, Adam with decay by layer."""
+"""Fully connected networks side by side for regression, swish or ReLU, with gradients by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from torch.optim.adam import adam
+
+from agents.parts.adam import Group
 
 Activation = Literal["swish", "relu"]
 Initial = Literal["truncated", "glorot"]
-Group = tuple[Tensor, Tensor, float]  # values, their gradient, decay
 PIECE = 512  # rows of one member that stay in a processor's cache
 
 
@@ -65,7 +65,7 @@ class MemberNetworks:
         return [piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
     def groups(self, decay: float | Sequence[float]) -> list[Group]:
-        """For `DecayedAdam`: the weights of each layer, decayed all alike or each by its own, then all biases."""
+        """For `Adam`: the weights of each layer, decayed all alike or each by its own, then all biases."""
         layers = len(self.weights)
         decays = [decay] * layers if isinstance(decay, float | int) else list(decay)
         if len(decays) != layers:
@@ -128,49 +128,3 @@ class MemberNetworks:
             after = [torch.empty_like(z) for z in before[:-1]] if self.swish else before[:-1]
             self.buffers[rows] = before, after, self.vector.new_ones(self.count, 1, rows)
         return self.buffers[rows]
-
-
-class DecayedAdam:
-    """Kingma & Ba 2015 where the loss gains decay * |values|^2 / 2, each tensor with a decay of its own.
-
-    Fused; all of its state exists from the start.
-    """
-
-    def __init__(self, groups: Sequence[Group], learning_rate: float) -> None:
-        self.learning_rate = learning_rate
-        values, gradients, decays = (list(column) for column in zip(*groups, strict=True))
-        self.means = [torch.zeros_like(value) for value in values]
-        self.squares = [torch.zeros_like(value) for value in values]
-        self.steps = [torch.zeros((), device=value.device) for value in values]
-        columns = (values, gradients, self.means, self.squares, self.steps)
-        self.alike = []
-        for decay in sorted(set(decays)):
-            at = [i for i, own in enumerate(decays) if own == decay]
-            self.alike.append((decay, [[column[i] for i in at] for column in columns]))
-
-    def step(self) -> None:
-        for decay, (values, gradients, means, squares, steps) in self.alike:
-            adam(
-                values,
-                gradients,
-                means,
-                squares,
-                [],
-                steps,
-                fused=True,
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=self.learning_rate,
-                weight_decay=decay,
-                eps=1e-8,
-                maximize=False,
-            )
-
-    def state(self) -> dict[str, Any]:
-        return {name: [x.clone() for x in getattr(self, name)] for name in ("means", "squares", "steps")}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name, tensors in state.items():
-            for mine, saved in zip(getattr(self, name), tensors, strict=True):
-                mine.copy_(saved)

@@ -169,17 +169,3 @@ class Controller:
         rewards = None if "reward" in known else others[:, 0]
         cont = None if "termination" in known else torch.sigmoid(-others[:, -1])
         return self.objective.scores(states, sequences, rewards, cont)
-
-
-class ControllerPolicy:
-    """A controller with a planner and a random stream of its own."""
-
-    def __init__(self, controller: Controller, planner: Planner, generator: torch.Generator) -> None:
-        self.controller, self.planner, self.generator = controller, planner, generator
-
-    def reset(self, seed: int) -> None:
-        self.generator.manual_seed(seed)
-        self.planner.forget()
-
-    def act(self, obs: Any) -> Any:
-        return self.controller.actions.decode(self.controller.plan(obs, self.planner, self.generator))

@@ -1,4 +1,4 @@
-"""What planners share: their settings, what a plan is worth under a cost limit, and how candidates are drawn."""
+"""What planners share: settings, the policy that plans, a plan's worth under a cost limit, how candidates are drawn."""
 
 from __future__ import annotations
 
@@ -59,6 +59,31 @@ class Planner(Protocol):
     def state(self) -> dict[str, Any]: ...
 
     def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Controller(Protocol):
+    """Plans with a model of its own, by whatever planner it is handed."""
+
+    @property
+    def actions(self) -> ActionVectors: ...
+
+    def plan(self, obs: Any, planner: Planner, generator: torch.Generator) -> Float[Tensor, " A"]:
+        """The first action of the best sequence from ``obs`` on."""
+
+
+class ControllerPolicy:
+    """A controller with a planner and a random stream of its own."""
+
+    def __init__(self, controller: Controller, planner: Planner, generator: torch.Generator) -> None:
+        self.controller, self.planner, self.generator = controller, planner, generator
+
+    def reset(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
+        self.planner.forget()
+
+    def act(self, obs: Any) -> Any:
+        return self.controller.actions.decode(self.controller.plan(obs, self.planner, self.generator))
 
 
 def limited(

@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from agents.parts.actor_critic_networks import Adam, Bounds, Networks
+from agents.parts.actor_critic_networks import Bounds, Networks
+from agents.parts.adam import Adam
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
@@ -101,12 +102,12 @@ class SAC:
         self.target_critics = self.critics.copy()
         self.log_temperature = torch.full((), log(config.temperature), device=generator.device)
         self.log_temperature_slope = torch.zeros_like(self.log_temperature)
-        self.critic_optimiser = Adam([self.critics.vector], [self.critics.gradient], config.learning_rate)
-        self.actor_optimiser = Adam(
-            [self.actor.vector, self.log_temperature],
-            [self.actor.gradient, self.log_temperature_slope],
-            config.learning_rate,
-        )
+        self.critic_optimiser = Adam([(self.critics.vector, self.critics.gradient, 0.0)], config.learning_rate)
+        moved = [
+            (self.actor.vector, self.actor.gradient, 0.0),
+            (self.log_temperature, self.log_temperature_slope, 0.0),
+        ]
+        self.actor_optimiser = Adam(moved, config.learning_rate)
 
     @torch.no_grad()
     def act(
