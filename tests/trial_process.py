@@ -253,7 +253,7 @@ ELSEWHERE = {
     "bias_slopes": "the same",
     "bounds_slope": "the same",
     "log_temperature_slope": "the same",
-    "optimiser.alike": "the same, by the optimiser's name for it",
+    "alike": "what an optimiser steps through: the same, and moments and weights, compared by their own names",
     "rollout.columns": "the same, beyond what is stored; what is stored decides what is learnt next, which is compared",
     "buffers": "the same",
     "room": "how large these are",
