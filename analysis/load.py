@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.imported import is_imported, mark, strays, unfit
 from analysis.index import EPISODE, EVALUATION, MODEL, VIRTUAL, Columns, Index, parsed
-from analysis.protocols import as_of_today, refuse_undeclared, refuse_unlike, spoken
+from analysis.protocols import as_of_today, parted, refuse_undeclared, refuse_unlike, spoken
 from analysis.shelf import folders, scan, why_unfinished
 from analysis.trials import Hole, Key, Results, TaskFacts, Trial
 from results.record import RecordError
@@ -118,15 +118,12 @@ def _collect(
         if isinstance(outcome, str):
             shown.holes.append(Hole(task=task, entrant=entrant, seed=seed, reason=outcome))
             continue
-        cell = shown.trials.setdefault((task, entrant), [])
-        cell.append(outcome)
-        first, config = cell[0].header["config"], outcome.header["config"]
-        if first != config and (unlike := difference(first, config)):
-            shown.notes.append(
-                f"{task} / {entrant}: seeds {cell[0].seed} and {seed} ran under different configs: {spoken(unlike)}"
-            )
+        shown.trials.setdefault((task, entrant), []).append(outcome)
         if (bad := outcome.step[~np.isfinite(outcome.value)]).size:
             shown.notes.append(f"{task} / {entrant} / seed {seed}: not finite when evaluated at step {bad[0]:,.0f}")
+    for (task, entrant), cell in shown.trials.items():
+        for one, other, unlike in parted(cell, "config"):
+            shown.notes.append(f"{task} / {entrant}: seeds {one} and {other} differ in {spoken(unlike)}")
 
 
 def _facts(shown: Results, task: str, suite: Suite | None, trials: Sequence[Trial]) -> TaskFacts:

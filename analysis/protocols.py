@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from analysis.imported import beside, comparable, is_imported, mixed
 from analysis.trials import Trial, spans
-from suites.modules import Unreadable, env_module, read_module
-from suites.options import defaults
+from suites.modules import Module, Unreadable, env_module, read_module
+from suites.options import Options, of_config, of_make
 from suites.spec import difference, protocol_hash
 
 if TYPE_CHECKING:
@@ -27,29 +27,48 @@ def spoken(unlike: Iterable[tuple[str, Any, Any]]) -> str:
 
 
 def as_of_today(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The header of a record, its protocol with the options that the environment has got since, and hashed anew.
+    """The header of a record, with what its environment and its agent have got since; its protocol is hashed anew.
 
-    An option that is added to an environment defaults to what was so before (CONTRIBUTING), so records from before and
-    after compare.
+    An option that is added to an environment, or a setting to an agent, defaults to what was so before (CONTRIBUTING),
+    so records from before and after compare.
     """
+    header = {**header, "config": {**_defaults(header["agent"], of_config), **header["config"]}}
     protocol = header["protocol"]
     options = protocol.get("options")
     if options is None or header["protocol_hash"] != protocol_hash(protocol):
         return header
-    since = {name: value for name, value in _defaults(header["env"]).items() if name not in options}
-    if not since:
+    since = _defaults(env_module(header["env"]), of_make)
+    if since.keys() <= options.keys():
         return header
-    protocol = {**protocol, "options": {**options, **since}}
+    protocol = {**protocol, "options": {**since, **options}}
     return {**header, "protocol": protocol, "protocol_hash": protocol_hash(protocol)}
 
 
 @cache
-def _defaults(env: str) -> Mapping[str, Any]:
+def _defaults(name: str, read: Callable[[Module], Options]) -> Mapping[str, Any]:
     try:
-        module = read_module(env_module(env))
+        module = read_module(name)
     except Unreadable:
         module = None
-    return defaults(module) if module else {}
+    return read(module).defaults if module else {}
+
+
+def parted(trials: Sequence[Trial], *fields: str) -> Iterator[tuple[str, str, list[tuple[str, Any, Any]]]]:
+    """Where trials differ in these fields of their headers: the seeds like the first, the others, in what they differ.
+
+    Once for all seeds that differ alike.
+    """
+    groups: list[tuple[Mapping[str, Any], list[int]]] = []
+    for trial in trials:
+        told = {name: trial.header[name] for name in fields}
+        for known, seeds in groups:
+            if not difference(known, told):
+                seeds.append(trial.seed)
+                break
+        else:
+            groups.append((told, [trial.seed]))
+    for unlike, seeds in groups[1:]:
+        yield spans(groups[0][1]), spans(seeds), difference(groups[0][0], unlike)
 
 
 def refuse_unlike(task: str, trials: Sequence[Trial]) -> None:

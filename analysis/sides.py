@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from analysis.load import trial_or_reason
-from analysis.protocols import spoken
+from analysis.protocols import parted, spoken
 from analysis.trials import Trial, spans
 from results.record import RecordError, read
-from suites.spec import Suite, difference
+from suites.spec import Suite
 
 Pair = tuple[str, str]  # task, entrant
+CONDITIONS = {"protocol": ("protocol", "known"), "config": ("config",)}  # of a header
 COLUMNS = ("step", "value", "episode_step", "episode_return", "episode_length")
 
 
@@ -126,10 +127,12 @@ def remarks(new: Side, old: Side) -> Iterator[str]:
         yield from (f"{name} {hole}" for hole in side.holes)
         if not side.trials and not side.holes:
             yield f"no {name} seed was found"
-        for trial in side.trials[1:]:
-            yield from _unlike(f"{name} seeds {side.trials[0].seed} / {trial.seed}", side.trials[0], trial)
-    if new.trials and old.trials:
-        yield from _unlike("recorded / new", old.trials[0], new.trials[0])
+        for what, fields in CONDITIONS.items():
+            for one, other, unlike in parted(side.trials, *fields):
+                yield f"another {what}, {name} seeds {one} / {other}: {spoken(unlike)}"
+    for what, fields in CONDITIONS.items():
+        for _, _, unlike in parted([*old.trials[:1], *new.trials[:1]], *fields):
+            yield f"another {what}, recorded / new: {spoken(unlike)}"
     recorded = {trial.seed: trial for trial in old.trials}
     shared = [trial for trial in new.trials if trial.seed in recorded]
     if shared:
@@ -138,13 +141,6 @@ def remarks(new: Side, old: Side) -> Iterator[str]:
             f"seed{'s' if len(shared) > 1 else ''} {spans([trial.seed for trial in shared])} on both sides: "
             f"{same} of {len(shared)} repeat the recorded trial, episode for episode"
         )
-
-
-def _unlike(who: str, one: Trial, other: Trial) -> Iterator[str]:
-    for what, fields in (("protocol", ("protocol", "known")), ("config", ("config",))):
-        first, second = ({name: trial.header[name] for name in fields} for trial in (one, other))
-        if unlike := difference(first, second):
-            yield f"another {what}, {who}: {spoken(unlike)}"
 
 
 def _repeats(one: Trial, other: Trial) -> bool:

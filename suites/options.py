@@ -17,6 +17,7 @@ class Option:
     annotation: ast.expr | None
     module: Module
     required: bool
+    default: ast.expr | None = None
 
     def accepts(self, value: Any) -> bool:
         return self.annotation is None or fits(self.annotation, value, self.module)
@@ -37,6 +38,16 @@ class Options:
     named: dict[str, Option]
     open: bool
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Those that have a literal for a default, and that."""
+        found = {}
+        for name, option in self.named.items():
+            if option.default is not None:
+                with suppress(ValueError):
+                    found[name] = ast.literal_eval(option.default)
+        return found
+
 
 UNKNOWN = Options({}, open=True)
 
@@ -48,23 +59,10 @@ def of_make(module: Module) -> Options:
         return UNKNOWN
     arguments, written = found[0].args, found[1]
     named = {
-        argument.arg: Option(argument.annotation, written, required=default is None)
+        argument.arg: Option(argument.annotation, written, default is None, default)
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     }
     return Options(named, open=arguments.kwarg is not None)
-
-
-def defaults(module: Module) -> dict[str, Any]:
-    """The options of a module's `make` that have a literal for a default, and that."""
-    found = module.find(ast.Name("make"))
-    if found is None or not isinstance(found[0], ast.FunctionDef):
-        return {}
-    arguments, literal = found[0].args, {}
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        if default is not None:
-            with suppress(ValueError):
-                literal[argument.arg] = ast.literal_eval(default)
-    return literal
 
 
 def of_config(module: Module) -> Options:
@@ -90,7 +88,8 @@ def fields(name: ast.expr, module: Module, hops: int) -> Options:
         is_open |= inherited.open
     for line in node.body:
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and is_field(line):
-            named[line.target.id] = Option(line.annotation, module, is_required(line.value))
+            default = default_of(line.value)
+            named[line.target.id] = Option(line.annotation, module, default is None, default)
     return Options(named, is_open)
 
 
@@ -102,10 +101,11 @@ def is_field(line: ast.AnnAssign) -> bool:
     return not (isinstance(init, ast.Constant) and init.value is False)
 
 
-def is_required(value: ast.expr | None) -> bool:
+def default_of(value: ast.expr | None) -> ast.expr | None:
     if isinstance(value, ast.Call) and head(value.func) == "field":
-        return not {"default", "default_factory"} & {word.arg for word in value.keywords}
-    return value is None
+        given = {word.arg: word.value for word in value.keywords}
+        return given.get("default") or given.get("default_factory")
+    return value
 
 
 def fits(annotation: ast.expr, value: Any, module: Module, hops: int = MAX_HOPS) -> bool:

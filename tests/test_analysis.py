@@ -129,7 +129,7 @@ def test_seeds_that_ran_under_two_configs_are_told_of(tmp_path: Path) -> None:
     write_suite(tmp_path, tasks=["pendulum"], entrants=["sac"], seeds=3)
     edit_header(tmp_path / "results/made-up/pendulum/sac/2.jsonl", config={"learning_rate": 0.1})
     results = read(tmp_path)
-    told = "pendulum / sac: seeds 0 and 2 ran under different configs: learning_rate: 0.0003 / 0.1"
+    told = "pendulum / sac: seeds 0-1 and 2 differ in config.learning_rate: 0.0003 / 0.1"
     assert results.notes == [told]
     assert told in markdown(results)
     assert told in " ".join(caption(results))
@@ -232,3 +232,16 @@ def test_an_option_that_an_environment_got_since_does_not_part_its_records(tmp_p
     edit_header(second, **hashed({**now, "x_in_obs": True}))
     with pytest.raises(UnlikeProtocols, match="x_in_obs: False above, True here"):
         read(tmp_path, "made-up", "hopper")
+
+
+def test_a_setting_that_an_agent_got_since_does_not_part_its_records(tmp_path: Path) -> None:
+    write_suite(tmp_path, tasks=["pendulum"], entrants=["sac"], seeds=4)
+    cell = tmp_path / "results/made-up/pendulum/sac"
+    weighed = {"learning_rate": 0.001, "model_weight_decay": [2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4]}
+    edit_header(cell / "0.jsonl", agent="agents.mbpo", config={"learning_rate": 0.001})  # before weights decayed by it
+    edit_header(cell / "1.jsonl", agent="agents.mbpo", config=weighed)
+    for seed in (2, 3):
+        edit_header(cell / f"{seed}.jsonl", agent="agents.mbpo", config={**weighed, "model_weight_decay": 0.0})
+    (told,) = read(tmp_path).notes
+    assert told.startswith("pendulum / sac: seeds 0-1 and 2-3 differ in config.model_weight_decay: (2.5e-05, 5e-05")
+    assert told.endswith("/ 0.0")
