@@ -458,7 +458,7 @@ def test_a_time_limit_is_no_end_of_what_is_to_come():
 @pytest.mark.parametrize("normalise", [False, True])
 def test_a_point_is_steered_to_the_origin(normalise):
     config = {"rollout_steps": 50, "batch_size": 50, "gamma": 0.9, "hidden": (), "log_std": -1.0}
-    ppo = trained(probes.LinearSystem, 12, **config, epochs=10, learning_rate=2e-2, normalise_obs=normalise)
+    ppo = trained(probes.LinearSystem, 36, **config, epochs=10, learning_rate=2e-2, normalise_obs=normalise)
     env = probes.LinearSystem()
     total = {"idle": 0.0, "learnt": 0.0}
     for seed in range(5):
