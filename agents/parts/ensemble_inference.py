@@ -10,10 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from agents.parts.dynamics import Normaliser
-from agents.parts.ensemble_networks import PIECE, MemberNetworks
+from agents.parts.ensemble_networks import MemberNetworks
 
 if TYPE_CHECKING:
     from agents.parts.ensemble import Ensemble
+
+PIECE = 2_048  # columns of a member at once: the layers stay in a processor's cache, and products are large
 
 
 class Stack:
