@@ -70,7 +70,7 @@ class Config:
     vision_epochs: int = 10  # passes over all frames; code (draft: 1)
     vision_batch: int = 100  # frames; code
     vision_learning_rate: float = 1e-4  # Adam; code
-    vision_precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions, wherever V is used
+    vision_precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions; bfloat16 is slow without AVX-512
     reward_weight: float = 0.0  # of M's reward loss, 1 or so at first, in V's training; section 6, without a number
     # M
     hidden: int = 256  # units of the LSTM; code

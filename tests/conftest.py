@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +25,15 @@ def plain_arithmetic() -> Iterator[None]:
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder in memory, where there is room: for tests whose hundreds of saves would each wait for a disk."""
+    memory = Path("/dev/shm")
+    room = shutil.disk_usage(memory).free if memory.is_dir() else 0
+    with tempfile.TemporaryDirectory(dir=memory if room > 4 * 2**30 else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

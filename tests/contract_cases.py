@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from suites.spec import TrialSpec
+
+HALF = "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "float32"  # elsewhere it takes minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class Case:
     world: str
     config: dict[str, Any] = field(default_factory=dict)
     known: tuple[str, ...] = ()
-    save_every: int = 5
+    save_every: int = 9
     learns: bool = True
     draws: bool = True  # whether its seed is of any consequence to the agent itself
 
@@ -92,7 +96,7 @@ def mbpo(world: str, **config: Any) -> Case:
     small = {"random_steps": 30, "update_from": 30, "epoch_steps": 40, "model_every": 20, "model_hidden": [8, 8, 8, 8]}
     small |= {"members": 3, "elites": 2, "model_batch_size": 16, "model_epochs": 2, "rollouts": 30, "updates": 2}
     small |= {"schedule": [0, 2, 1, 3], "batch_size": 20, "hidden": [8]}
-    return Case(agent="agents.mbpo", world=world, config={**small, **config}, known=("termination",), save_every=4)
+    return Case(agent="agents.mbpo", world=world, config={**small, **config}, known=("termination",))
 
 
 def pets(world: str, known: tuple[str, ...] = (), **config: Any) -> Case:
@@ -155,23 +159,23 @@ def world_models(world: str, **config: Any) -> Case:
 
 def ppo(world: str, n_envs: int = 1, **config: Any) -> Case:
     small = {"n_envs": n_envs, "n_steps": 6, "batch_size": 6, "n_epochs": 2, "hidden": [8]}
-    return Case(agent="baselines.ppo", world=world, config={**small, **config}, save_every=2)
+    return Case(agent="baselines.ppo", world=world, config={**small, **config}, save_every=3)
 
 
 def a2c(world: str, n_envs: int = 1, **config: Any) -> Case:
     small = {"n_envs": n_envs, "n_steps": 5, "hidden": [8]}
-    return Case(agent="baselines.a2c", world=world, config={**small, **config}, save_every=2)
+    return Case(agent="baselines.a2c", world=world, config={**small, **config}, save_every=3)
 
 
 def sac(world: str, **config: Any) -> Case:
     small = {"learning_starts": 20, "batch_size": 8, "train_freq": 3, "hidden": [8]}
-    return Case(agent="baselines.sac", world=world, config={**small, **config}, save_every=4)
+    return Case(agent="baselines.sac", world=world, config={**small, **config}, save_every=7)
 
 
 def dqn(world: str, **config: Any) -> Case:
     small = {"learning_starts": 20, "batch_size": 8, "train_freq": 3, "gradient_steps": 1, "hidden": [8]}
     explore = {"target_update_interval": 10, "exploration_fraction": 0.5, "exploration_final_eps": 0.3}
-    return Case(agent="baselines.dqn", world=world, config={**small, **explore, **config}, save_every=4)
+    return Case(agent="baselines.dqn", world=world, config={**small, **explore, **config}, save_every=7)
 
 
 def uniform(world: str) -> Case:
@@ -216,7 +220,7 @@ CASES = [
         reward_weight=0.1,
         learner="ppo",
         dream_steps=33_000,
-        vision_precision="bfloat16",
+        vision_precision=HALF,
         recorders=2,
     ),
     world_models("take-cover", rounds=2, curious_generations=1, finetune_steps=30),

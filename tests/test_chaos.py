@@ -52,10 +52,10 @@ def run_under_fire(suite: Path, results: Path, log: Path) -> tuple[int, int]:
     return workers, supervisors
 
 
-def test_a_suite_under_fire_leaves_the_records_of_an_undisturbed_one(tmp_path: Path) -> None:
-    suite, log = tmp_path / "chaos.yaml", tmp_path / "log.txt"
+def test_a_suite_under_fire_leaves_the_records_of_an_undisturbed_one(scratch: Path) -> None:
+    suite, log = scratch / "chaos.yaml", scratch / "log.txt"
     suite.write_text(SUITE)
-    calm, shot_at = tmp_path / "calm", tmp_path / "shot-at"
+    calm, shot_at = scratch / "calm", scratch / "shot-at"
     assert start(command("run", suite, calm, *SETTINGS), log).wait() == 0
     workers, supervisors = run_under_fire(suite, shot_at, log)
     assert workers >= WORKER_KILLS, f"only {workers} workers were killed before the suite was done"

@@ -76,46 +76,46 @@ def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def test_an_entrant_takes_exactly_the_steps_of_its_budget(reference: Reference, server: Server, tmp_path: Path) -> None:
+def test_an_entrant_takes_exactly_the_steps_of_its_budget(reference: Reference, server: Server, scratch: Path) -> None:
     case, end = reference.case, reference.rows[-1]
     played = [row["lengths"] for row in reference.rows if row["kind"] == "virtual" and row["where"] != DREAM]
     assert end["step"] == case.budget == reference.training_steps - sum(map(sum, played))
     assert end["updates"] > 0 or not case.learns
-    ended = server.run(case.trial(budget=61), tmp_path, evaluate=False)
-    assert rows_of(tmp_path, case)[-1]["step"] == 61 == ended.found["training_steps"]
+    ended = server.run(case.trial(budget=61), scratch, evaluate=False)
+    assert rows_of(scratch, case)[-1]["step"] == 61 == ended.found["training_steps"]
 
 
 def test_a_trial_killed_anywhere_and_resumed_writes_the_record_of_one_that_ran_through(
-    reference: Reference, server: Server, tmp_path: Path
+    reference: Reference, server: Server, scratch: Path
 ) -> None:
     case = reference.case
     for point, at in kill_points(reference):
-        ended = server.run(case.trial(), tmp_path, save_every=case.save_every, kill=point, at=at)
+        ended = server.run(case.trial(), scratch, save_every=case.save_every, kill=point, at=at)
         assert ended.code == -signal.SIGKILL, f"the trial never came to {point!r}"
-        saved = checkpoint.newest(record.work_folder(path_of(tmp_path, case)))
+        saved = checkpoint.newest(record.work_folder(path_of(scratch, case)))
         assert saved is not None
         repeated = ended.found["died_at"] - saved.state()["gate"]["steps"]
         assert repeated > 0 or point in ("first step", "final evaluation")
-    ended = server.run(case.trial(), tmp_path, save_every=case.save_every)
-    assert rows_of(tmp_path, case) == reference.rows
+    ended = server.run(case.trial(), scratch, save_every=case.save_every)
+    assert rows_of(scratch, case) == reference.rows
     assert differing(ended.found["digests"], reference.digests) == []
 
 
-def test_evaluation_leaves_no_trace_in_the_agent(reference: Reference, server: Server, tmp_path: Path) -> None:
+def test_evaluation_leaves_no_trace_in_the_agent(reference: Reference, server: Server, scratch: Path) -> None:
     case = reference.case
-    ended = server.run(case.trial(), tmp_path, evaluate=False)
+    ended = server.run(case.trial(), scratch, evaluate=False)
     rows = [row for row in reference.rows if row["kind"] not in BESIDE]
     assert len(rows) < len(reference.rows)
-    assert rows_of(tmp_path, case) == rows
+    assert rows_of(scratch, case) == rows
     assert differing(ended.found["digests"], reference.digests) == []
 
 
-def test_the_seed_decides_what_a_trial_becomes(reference: Reference, server: Server, tmp_path: Path) -> None:
+def test_the_seed_decides_what_a_trial_becomes(reference: Reference, server: Server, scratch: Path) -> None:
     case = reference.case
-    ended = server.run(case.trial(seed=1), tmp_path)
+    ended = server.run(case.trial(seed=1), scratch)
     assert (differing(ended.found["digests"], reference.digests) != []) == case.draws
     if WORLDS[case.world].telling:
-        assert [*played(rows_of(tmp_path, case, seed=1))] != [*played(reference.rows)]
+        assert [*played(rows_of(scratch, case, seed=1))] != [*played(reference.rows)]
 
 
 def played(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
