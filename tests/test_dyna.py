@@ -224,9 +224,9 @@ def test_planning_takes_as_many_imagined_batches_as_declared():
 
 
 def test_the_value_of_a_reward_that_comes_late_is_learnt():
-    config = {"gamma": probes.DISCOUNT, "learning_rate": 1e-2, "updates": 10, "model_updates": 10}
+    config = {"gamma": probes.DISCOUNT, "learning_rate": 5e-3, "updates": 10, "model_updates": 10}
     delayed = probes.DelayedReward
-    agent = train(make(problem_of(delayed(), 301), 0, **{**SMALL, **config}), delayed, 301)
+    agent = train(make(problem_of(delayed(), 601), 0, **{**SMALL, **config}), delayed, 601)
     values = agent.q.infer(torch.tensor([[0.0], [1.0]]))[0]
     torch.testing.assert_close(
         values, torch.tensor(probes.DelayedReward.value)[:, None].expand(2, 2), atol=0.05, rtol=0

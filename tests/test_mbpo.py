@@ -233,7 +233,7 @@ def test_an_end_comes_as_often_as_the_model_gives_it():
     found = rollouts(lambda next_obs: torch.full_like(next_obs, 0.3), [0.0] * 20_000, 2)
     ended = np.array(found[0])[:, -1].mean()
     assert ended == pytest.approx(0.3, abs=4 * (0.21 / 20_000) ** 0.5)
-    assert len(found[1]) == 20_000 * (1 - ended)
+    assert len(found[1]) == round(20_000 * (1 - ended))
 
 
 def test_states_that_are_no_numbers_are_neither_kept_nor_continued():
@@ -330,7 +330,9 @@ def test_only_a_true_end_is_remembered_as_one():
 def test_learned_ends_and_rewards_reach_the_imagined_rows():
     model = {"model_hidden": (64,) * 4, "model_learning_rate": 1e-2, "model_epochs": 60}
     config = {"random_steps": 300, "rollouts": 1_000, "schedule": (0, 1, 1, 1), **model}
-    agent = train(make(problem_of(Falling(), 302), 0, **{**SMALL, **config}), Falling, 302)
+    agent = make(problem_of(Falling(), 302), 0, **{**SMALL, **config})
+    agent.sac.actor.vector.zero_()  # every step is likely
+    train(agent, Falling, 302)
     rows = agent.columns.split(agent.imagined.held())
     assert agent.ensemble.end_seen
     far = rows["next_obs"][:, 0]
@@ -425,8 +427,8 @@ def test_its_world_model_predicts_what_the_linear_system_does():
 def test_it_learns_to_hold_the_linear_system_at_its_origin():
     config = {"random_steps": 150, "hidden": (32, 32), "rollouts": 1_000, "updates": 4, "batch_size": 64}
     model = {"model_hidden": (32,) * 4, "model_epochs": 10, "schedule": (0, 1, 1, 1)}
-    agent = make(problem_of(linear(), 300), 0, **{**SMALL, **config, **model, "learning_rate": 5e-3})
-    train(agent, linear, 300)
+    agent = make(problem_of(linear(), 450), 0, **{**SMALL, **config, **model, "learning_rate": 5e-3})
+    train(agent, linear, 450)
     assert np.mean(play(agent, linear(), 5)) > -3.0  # doing nothing: -6.5; the untrained policy: -11
 
 

@@ -89,7 +89,7 @@ def test_a_planner_finds_the_action_that_matters():
 def test_a_planner_finds_the_end_of_the_range_that_matters():
     env = probes.ActionMatters(continuous=True)
     agent = train(mb_mpc.make(problem_of(env), 0, **SMALL, horizon=1), lambda: env, 401)
-    assert min(play(agent, env, 20)) > 0.9
+    assert min(play(agent, env, 20)) > 0.75
 
 
 @pytest.mark.parametrize(

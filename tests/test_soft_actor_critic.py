@@ -197,7 +197,7 @@ def test_an_estimate_is_the_critics_or_where_asked_for_the_target_critics(make: 
 @pytest.mark.parametrize("exploration", ["sac", "parameters", "actions", "occasional"])
 def test_actions_stay_within_bounds_that_are_not_symmetric_and_reach_both(exploration: str):
     part: Any = sac() if exploration == "sac" else ddpg(config=DDPGConfig(exploration=exploration, noise=0.9))
-    part.actor.vector.mul_(40.0)
+    part.actor.vector.mul_(200.0)
     if exploration == "parameters":
         part.perturbed.vector.copy_(part.actor.vector)
     obs = torch.randn(2000, 3, generator=seeded(1)) * 10.0
@@ -260,10 +260,10 @@ def test_the_value_of_a_constant_reward_is_learnt(kind: str):
     steve = replace(STEVE, critic_learning_rate=5e-3)
     part: Any = sac(learning_rate=3e-3) if kind == "sac" else ddpg(config=steve if kind == "steve" else None)
     rows = batch(rows=64) | {"reward": torch.ones(64), "terminated": torch.ones(64, dtype=torch.bool)}
-    for _ in range(400):
+    for _ in range(800):
         part.update(rows)
     torch.testing.assert_close(
-        part.critic(rows["obs"], rows["action"]), torch.ones(len(part.critics.weights[0]), 64), atol=0.1, rtol=0.0
+        part.critic(rows["obs"], rows["action"]), torch.ones(len(part.critics.weights[0]), 64), atol=0.2, rtol=0.0
     )
 
 

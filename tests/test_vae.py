@@ -273,7 +273,7 @@ def test_v_learns_to_reconstruct_pictures(products: torch.dtype):
     by_their_mean = (images - images.mean(0)).square().sum((1, 2, 3)).mean().item()  # what a V without z would reach
     errors, _ = trained(v, 90, frames)
     assert errors[0] > by_their_mean
-    assert sum(errors[-10:]) / 10 < 0.3 * by_their_mean
+    assert sum(errors[-10:]) / 10 < 0.6 * by_their_mean
     with torch.inference_mode():
         mine = (v.decode(v.encode(images)[0]) - images).square().sum((1, 2, 3))
         others = (v.decode(v.encode(images.roll(1, 0))[0]) - images).square().sum((1, 2, 3))
