@@ -19,6 +19,22 @@ from jaxtyping import install_import_hook
 install_import_hook(["agents"], "beartype.beartype")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    shows = "added to the seed of every torch.Generator: what a test of learning shows must not hang on one seed"
+    parser.addoption("--shift-seeds", type=int, default=0, metavar="N", help=shows)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if shift := config.getoption("shift_seeds"):
+        import torch
+
+        class Shifted(torch.Generator):
+            def manual_seed(self, seed: int) -> torch.Generator:
+                return super().manual_seed(seed + shift)
+
+        setattr(torch, "Generator", Shifted)  # noqa: B010, before anything imports it by name
+
+
 @pytest.fixture(autouse=True)
 def plain_arithmetic() -> Iterator[None]:
     """A trial has its process take tiny numbers for 0; the next test's numbers are not its business."""
