@@ -75,7 +75,7 @@ class Case:
                 "env": world.env,
                 "options": world.options,
                 "budget": budget or world.budget,
-                "evaluate": {"every": 40, "episodes": 1, "final_episodes": 2, "policy": "sample"},
+                "evaluate": {"every": 60, "episodes": 1, "final_episodes": 2, "policy": "sample"},
                 "agent": self.agent,
                 "config": self.config,
                 "known": self.known,
