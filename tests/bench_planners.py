@@ -3,8 +3,8 @@
 Run it as ``python -m tests.bench_planners``. As mbrl-lib's measured settings (0.25 actions/s there): 350 candidates,
 horizon 15, 5 iterations, 20 particles, so 525,000 model evaluations; 5 networks of 4 hidden layers of 200, swish; 4
 observations, 1 action; reward and end are granted, as in the paper; one thread. The floor is every layer's product,
-batched over the networks, into tensors that are there already; a stricter one computes it network by network in pieces
-that stay in the cache, as the plan does. All take turns in one run, in changing order, because a machine's speed
+batched over the networks, into tensors that are there already; a stricter one computes it network by network in small
+pieces that stay in the cache. All take turns in one run, in changing order, because a machine's speed
 drifts; each round gives ratios of processor times, the median counts.
 """
 

@@ -15,7 +15,7 @@ from agents.parts.ensemble_networks import MemberNetworks
 if TYPE_CHECKING:
     from agents.parts.ensemble import Ensemble
 
-PIECE = 2_048  # columns of a member at once: the layers stay in a processor's cache, and products are large
+PIECE = 2_048  # columns of a member at once: fewer make small products, more leave the processor's cache
 
 
 class Stack:
