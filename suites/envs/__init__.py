@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+
+# Read when OpenCV is imported, which is later. A frame is too small to be shared out: a second thread makes nothing
+# faster and takes nearly half a core from the trial beside this one.
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 
 
 def module(env: str) -> ModuleType:
