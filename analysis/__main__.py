@@ -152,7 +152,9 @@ def gate(
     drop: Annotated[float, typer.Option(help="Standard deviations that each test alone must be able to see.")] = 1.5,
     task: Tasks = None,
     entrant: Annotated[list[str] | None, typer.Option(help="Only this entrant; may be given several times.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="The new seeds that there should be: 0,2 or 0-4, or +5.")] = None,
+    seeds: Annotated[
+        list[str] | None, typer.Option(help="The new seeds that there should be, as `suites run` takes them.")
+    ] = None,
     waivers: Annotated[Path | None, typer.Option(help="YAML list of waived cells: cell, reason, expires.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the verdicts as JUnit XML into this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write them as markdown into this file.")] = None,
@@ -163,7 +165,9 @@ def gate(
     from analysis.sides import GateError
 
     try:
-        found = gate_from_files(suite, results, against, alpha, drop, task or None, entrant or None, waivers, seeds)
+        found = gate_from_files(
+            suite, results, against, alpha, drop, task or None, entrant or None, waivers, ",".join(seeds or ())
+        )
     except GateError as error:
         raise stop(str(error), 2) from None
     typer.echo(gate_output.terminal(found), nl=False)

@@ -23,7 +23,8 @@ SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A shipped suite
 Results = Annotated[Path, typer.Option(help="Folder that holds all results.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given several times.")]
 Entrants = Annotated[list[str] | None, typer.Option("--entrant", help="Only this entrant; may be given several times.")]
-Seeds = Annotated[str | None, typer.Option(help="Only these seeds: 0,2 or 0-4; or +5: five fresh ones, for a gate.")]
+OnlySeeds = "Only these seeds: 0,2 or 0-4, several times if you like; or +5: five fresh ones, for a gate."
+Seeds = Annotated[list[str] | None, typer.Option("--seeds", help=OnlySeeds)]
 Device = Annotated[str, typer.Option(help="Where agents that use torch compute: cpu, cuda, cuda:1.")]
 CheckpointEvery = Annotated[float, typer.Option(help="Seconds between two saves of a trial, at least.")]
 Patience = Annotated[float, typer.Option(help="Seconds without a sign of life after which a trial counts as hung.")]
@@ -77,7 +78,7 @@ def run(
     loaded, trials = _trials(suite, task, entrant, seeds, device)
     count = os.cpu_count() or 1 if workers is None else workers
     if ray is not None:
-        given = [("--task", task), ("--entrant", entrant), ("--seeds", [seeds] if seeds else None)]
+        given = [("--task", task), ("--entrant", entrant), ("--seeds", seeds)]
         chosen = [word for option, values in given for value in values or [] for word in (option, value)]
         settings = [f"--checkpoint-every={checkpoint_every}", f"--patience={patience}", f"--retries={retries}"]
         settings.append(f"--simulators={simulators}")
@@ -164,13 +165,17 @@ def _or_faults(read: Callable[[], T]) -> T:
 
 
 def _trials(
-    name: str, tasks: Sequence[str] | None, entrants: Sequence[str] | None, seeds: str | None, device: str
+    name: str,
+    tasks: Sequence[str] | None,
+    entrants: Sequence[str] | None,
+    seeds: Sequence[str] | None,
+    device: str,
 ) -> tuple[Suite, list[TrialSpec]]:
     from suites.selection import asked_seeds
 
     loaded = suite = _load(name)
     try:
-        suite, wanted = asked_seeds(suite, seeds)
+        suite, wanted = asked_seeds(suite, ",".join(seeds or ()))
         if suite is not loaded:
             told = "`python -m analysis gate` compares them, tables leave them out"
             typer.echo(f"fresh seeds from {suite.seeds[0]} on: {told}", err=True)

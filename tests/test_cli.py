@@ -80,6 +80,8 @@ def test_every_fault_of_a_bad_suite_is_shown_without_a_traceback(tmp_path: Path)
         (["run", "quickstart", "--entrant", "dyna-q5"], "did you mean dyna-q-5?"),
         (["run", "quickstart", "--seeds", "one"], "expected numbers like 0,2 or 0-4"),
         (["run", "quickstart", "--seeds", "99"], "expected one of quickstart's seeds"),
+        (["status", "quickstart", "--seeds", "one", "--seeds", "0"], "expected numbers like 0,2 or 0-4"),
+        (["status", "quickstart", "--seeds", "0", "--seeds", "+5"], "expected numbers like 0,2 or 0-4"),
         (["check", "no/such/file.yaml"], "no/such/file.yaml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
