@@ -51,12 +51,16 @@ class Straightforward(nn.Module):
         x = x.flatten(1)
         return self.mean(x), self.logvar(x)
 
-    def loss(self, images: Tensor) -> Tensor:
-        mean, logvar = self.encode(images)
-        x = self.dense(mean + (0.5 * logvar).exp() * torch.randn_like(mean))[:, :, None, None]
+    def decode(self, z: Tensor) -> Tensor:
+        x = self.dense(z)[:, :, None, None]
         for layer in self.transposed[:-1]:
             x = torch.relu(layer(x))
-        error = (torch.sigmoid(self.transposed[-1](x)) - images).square().sum((1, 2, 3)).mean()
+        return torch.sigmoid(self.transposed[-1](x))
+
+    def loss(self, images: Tensor) -> Tensor:
+        mean, logvar = self.encode(images)
+        error = self.decode(mean + (0.5 * logvar).exp() * torch.randn_like(mean)) - images
+        error = error.square().sum((1, 2, 3)).mean()
         nats = -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum(1)
         return error + nats.clamp(min=0.5 * LATENT).mean()
 
