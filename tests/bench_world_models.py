@@ -130,10 +130,9 @@ def recorded(rng: np.random.Generator) -> Recording:
     return recording
 
 
-@torch.no_grad()
 def older_rollout() -> Callable[[], object]:
     """An episode of 200 frames by one candidate, reset included: one picture at a time, encoded and decoded."""
-    game = gym.make("CarRacing-v3", max_episode_steps=200).unwrapped
+    game = gym.make("CarRacing-v3").unwrapped
     vae, cell, mixture = Straightforward(), nn.LSTMCell(32 + 3, 256), nn.Linear(256, 5 * (2 * 32 + 1) + 2)
     controller = nn.Linear(32 + 256, 3)
 
@@ -144,7 +143,7 @@ def older_rollout() -> Callable[[], object]:
         vae.decode(z)
         action = controller(torch.cat([z, state[0]], 1))
         state = cell(torch.cat([action, z], 1), state)
-        torch.log_softmax(mixture(state[0])[:, -7:-2], 1)
+        torch.log_softmax(mixture(state[0])[:, -7:-2], 1)  # the five weights; then the reward and the end
         return action[0].numpy(), state
 
     @torch.no_grad()
@@ -184,11 +183,9 @@ def rollouts(rate: float) -> None:
     print(f"C as the older one does it: {np.median(theirs):.0f} steps/s; its own figure scaled: {scaled:.0f}")
     for name, speeds in found.items():
         ratios = np.sort(np.divide(speeds, theirs))
-        print(
-            f"C in {name}: {np.median(speeds):,.0f} steps/s, {np.median(ratios):.1f} times that way in this run",
-            end=" ",
-        )
-        print(f"({ratios[0]:.1f} to {ratios[-1]:.1f}), {np.median(speeds) / scaled:.1f} scaled (bar {ours[name][2]})")
+        paired = f"{np.median(ratios):.1f} times that way in this run ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+        beside = f"{np.median(speeds) / scaled:.1f} times its own figure scaled"
+        print(f"C in {name}: {np.median(speeds):,.0f} steps/s, {paired}, {beside} (bar {ours[name][2]})")
 
 
 def main() -> None:

@@ -106,8 +106,6 @@ def test_of_a_long_episode_only_what_is_shown_is_played(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_the_same_agent_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None:
-    if suffix == ".mp4":
-        pytest.importorskip("av", reason="no PyAV here: pip install -e '.[video]'")
     once, again = (
         [path.read_bytes() for path in show(TRIAL, agent_of(Dreamer()), Brightening(30), tmp_path / n, [1.0], suffix)]
         for n in ("one", "two")
@@ -117,7 +115,6 @@ def test_the_same_agent_gives_the_same_bytes(tmp_path: Path, suffix: str) -> Non
 
 
 def test_a_film_has_every_frame_and_nearly_its_colours(tmp_path: Path) -> None:
-    pytest.importorskip("av", reason="no PyAV here: pip install -e '.[video]'")
     frames = np.broadcast_to(np.array(GREEN, dtype=np.uint8), (20, 31, 33, 3))
     film = beside({"a": frames})
     write(tmp_path / "film.mp4", film)
